@@ -1,8 +1,8 @@
-//! Costs of floods to the agent and to the program that makes them, beside a yardstick in the same run: the processor
-//! time of both and the agent's memory, of the binary in a process of its own.
+//! Costs of floods to the agent and to the program that makes them, with a yardstick in the same run: the
+//! processor time of both, and the memory of the agent's binary in its own process.
 //!
-//! `cargo bench --profile dev --workspace --bench floods`. It takes half a minute. What else runs on the machine slows
-//! both down, and changes no processor time by much.
+//! `cargo bench --profile dev --workspace --bench floods` takes half a minute. Other programs on the machine
+//! slow both down, but hardly change their processor time.
 
 #[path = "../tests/suite/world.rs"]
 mod world;
@@ -35,7 +35,7 @@ use world::{CHECKERS, Reached, TOKEN, World, address, ask, endpoint, introductio
 /// Length of each flood.
 const LENGTH: Duration = Duration::from_secs(4);
 
-/// The agent's binary in a process of its own.
+/// The agent's binary in its own process.
 struct Process {
 	child: Child,
 	url: String,
@@ -98,12 +98,12 @@ impl Process {
 		}
 	}
 
-	/// Its processor time.
+	/// Returns its processor time.
 	fn time(&self) -> Duration {
 		time_of(&self.child.id().unwrap().to_string())
 	}
 
-	/// Its memory, in KiB.
+	/// Returns its memory, in KiB.
 	fn memory(&self) -> usize {
 		let status = format!("/proc/{}/status", self.child.id().unwrap());
 		let status = std::fs::read_to_string(status).unwrap();
@@ -113,7 +113,7 @@ impl Process {
 	}
 }
 
-/// The processor time of a process, in hundredths of a second.
+/// Returns the processor time of a process, in hundredths of a second.
 fn time_of(process: &str) -> Duration {
 	let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
 	let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -122,7 +122,7 @@ fn time_of(process: &str) -> Duration {
 	Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
-/// Prints a row: what happened how often, and what each cost both sides.
+/// Prints a row: an action, its count, and its cost to both sides.
 async fn row(name: &str, agent: &Process, flood: impl Future<Output = usize>) {
 	let before = (Instant::now(), agent.time(), time_of("self"));
 	let count = flood.await;
@@ -138,7 +138,7 @@ async fn row(name: &str, agent: &Process, flood: impl Future<Output = usize>) {
 	);
 }
 
-/// Does something over and over, on several tasks, until the time is over. Returns how often.
+/// Repeats an action on several tasks until the time is over. Returns the count.
 async fn repeat<F: Future<Output = usize> + Send + 'static>(
 	tasks: usize,
 	act: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
@@ -191,7 +191,7 @@ fn push(world: &World, number: u16, trial: u64) -> Request {
 	Request::Push(Push::signed(&pair(number), trial, Part::Processor, [1; 32]))
 }
 
-/// Signatures that one core verifies in a second.
+/// Returns the number of signatures that one core verifies in a second.
 fn yardstick() -> f64 {
 	let signature = pair(0).sign(b"yardstick");
 	let key = pair(0).public();
@@ -212,7 +212,7 @@ fn yardstick() -> f64 {
 fn main() {
 	let runtime = tokio::runtime::Runtime::new().unwrap();
 	runtime.block_on(floods());
-	// Floods that still run are not waited for.
+	// Floods that still run are not awaited.
 	runtime.shutdown_background();
 }
 
@@ -253,7 +253,7 @@ async fn floods() {
 		})
 	})
 	.await;
-	// A stranger that asks at once, from one of many ranges, so that it has a place.
+	// A stranger that asks at once, from one of many ranges, so that it gets a place.
 	let mut strangers = Vec::new();
 	for number in 0..32 {
 		strangers.push(endpoint(&pair(1_000 + number).seed(), range(number)).await);
@@ -292,7 +292,7 @@ async fn floods() {
 		row(name, &agent, flood).await;
 	}
 
-	// Connections that say nothing once they are admitted.
+	// Connections that send nothing after their admission.
 	const IDLE: u16 = 256;
 	let before = agent.memory();
 	let mut idle = Vec::new();

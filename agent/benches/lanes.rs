@@ -1,6 +1,6 @@
-//! The lanes that one core can run, by code that is faster than the agent's: several lanes on a thread, and
-//! vectors. What is timed computes what [`Run`] does, tree and running hash included, and is compared with
-//! it; a wave is compared too, and must differ.
+//! The lanes that one core can run with code that is faster than the agent's: several lanes on a thread, and
+//! vectors. The timed code computes the same as [`Run`], tree and running hash included, and is compared
+//! with it; a wave is compared too, and must differ.
 //!
 //! `cargo bench --profile dev -p kaisar-agent --bench lanes`; arguments: `gib=N` of memory (default: 4),
 //! `json`, and `quick`, a tenth of the work.
@@ -27,16 +27,16 @@ use kernels::{Kernel, TABLE};
 use std::time::Instant;
 use std::{sync::Barrier, time::Duration};
 
-/// Words of a chain.
+/// Number of words of a chain.
 const CHAIN: usize = 4;
 const M2: u64 = 0xD1B5_4A32_D192_ED03;
-/// Rounds of a wave through a stage.
+/// Number of rounds of a wave through a stage.
 const ROUNDS: usize = LEGS + CHAIN - 1;
-/// Stages of a lane in production.
+/// Number of stages of a lane in production.
 const STAGES: f64 = 62_504.0;
-/// The time in which lanes show as many cores: 10 s, and 2 s that are forgiven.
+/// Time in which lanes show the same number of cores: 10 s, and 2 s of tolerance.
 const IN_TIME: f64 = 12.0;
-/// Times that each is run; the fastest counts, since what disturbs only slows down.
+/// Number of runs of each; the fastest counts, since disturbances only slow a run down.
 const TIMES: usize = 3;
 const START: [u8; 32] = [2; 32];
 
@@ -163,7 +163,7 @@ impl Group {
 		unsafe { (kernel.steps)(&self.tables, &mut self.words) };
 	}
 
-	/// Has the cells of all stepped words fetched meanwhile.
+	/// Prefetches the cells of all stepped words.
 	fn fetch(&self, memory: &[[u8; CELL]]) {
 		for lane in &self.lanes {
 			for s in lane.stepped {
@@ -238,7 +238,7 @@ fn leg_of(round: usize, at: usize) -> Option<usize> {
 
 fn prefetch(cell: &[u8; CELL]) {
 	#[cfg(target_arch = "x86_64")]
-	// SAFETY: a hint; the address is valid besides.
+	// SAFETY: the call is only a hint, and the address is valid.
 	unsafe {
 		use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 		_mm_prefetch::<_MM_HINT_T0>(cell.as_ptr().cast());
@@ -288,7 +288,7 @@ fn run(way: &Way, first: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec<[u8; 
 	lanes.map(|lane| *lane.running.state()).collect()
 }
 
-/// The part of a lane that every way has: keys, trees and running hashes of some stages.
+/// Runs the part of a lane that all ways share: keys, trees and running hashes of some stages.
 fn hashes(number: usize, stages: u32) {
 	let mut side = Side::new(number);
 	for stage in 0..stages {
@@ -329,7 +329,7 @@ fn timed(processors: &[usize], part: impl Fn(usize) + Sync) -> f64 {
 	times.into_iter().max().unwrap_or_default().as_secs_f64()
 }
 
-/// Time that this thread ran, where the system says: what else runs here does not count.
+/// Returns the time that this thread ran, if the system reports it: other programs do not count.
 fn spent() -> Duration {
 	#[cfg(unix)]
 	{
@@ -348,10 +348,10 @@ fn spent() -> Duration {
 	}
 }
 
-/// Keeps this thread on one processor, where the system can.
+/// Pins this thread to one processor, if the system can.
 fn pin(processor: usize) {
 	#[cfg(target_os = "linux")]
-	// SAFETY: the set is plain data, and as large as is said.
+	// SAFETY: the set is plain data of the given size.
 	unsafe {
 		let mut set: libc::cpu_set_t = std::mem::zeroed();
 		libc::CPU_SET(processor, &mut set);
@@ -375,7 +375,7 @@ fn system(file: &str) -> String {
 	std::fs::read_to_string(format!("/sys/devices/system/cpu/{file}")).unwrap_or_default()
 }
 
-/// Measured figures, and how they are printed.
+/// Measured figures, and their output.
 struct Report {
 	json: bool,
 	/// Time of a leg by the agent's code, alone on a core.
@@ -495,7 +495,7 @@ fn main() {
 			continue;
 		}
 		let threads = cpus.len();
-		// A core here is what runs: the threads of a core share it.
+		// The count is of physical cores: the threads of a core share it.
 		let shared = if name == "all processors" { 1 } else { threads };
 		report.line(&format!("{name}: the agent"), shared, agent(&cpus));
 		let lanes = fastest.lanes() * fastest.groups * shared;

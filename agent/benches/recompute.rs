@@ -1,10 +1,10 @@
-//! The cost of recomputing pages of memory and nodes of a plot where a part of them is kept, on the real graphs, by rules
-//! and by searches. `docs/recomputation.md` has the result.
+//! The cost of recomputing pages of memory and nodes of a plot if a part of them is kept, on the real
+//! graphs, by rules and by searches. `docs/recomputation.md` has the results.
 //!
-//! `cargo bench --profile dev --workspace --bench recompute` takes about five minutes on two cores. After `--`, `memory`
-//! or `plot` names one of both; `steps=100000` are those of a search for a page, `nodes=14` the power of two of nodes
-//! that a plot is searched on, in `sweeps=4` at each price, and `up-to=18` that of the largest group of which nodes are
-//! left out in one go.
+//! `cargo bench --profile dev --workspace --bench recompute` takes about five minutes on two cores.
+//! Arguments after `--`: `memory` or `plot` runs one of the two; `steps=100000` is the number of steps of a
+//! search for a page; `nodes=14` is the power of two of the nodes of a plot's search, with `sweeps=4` at
+//! each price; `up-to=18` is that of the largest group whose nodes are left out in one pass.
 
 #[cfg(target_arch = "x86_64")]
 #[path = "recompute/avx512.rs"]

@@ -1,8 +1,8 @@
-//! The shell of an agent: it builds the parts, runs them, and stops them.
+//! The shell of an agent: builds its parts, runs them, and stops them.
 //!
-//! Each part locks for itself and calls no other part meanwhile, with one exception: a sweep of the jobs gives
-//! GPU memory back, so the lock of the jobs comes before a GPU's. Where one part has two locks, its own file
-//! says which comes first.
+//! Each part has its own locks and calls no other part while it holds them, with one exception: a sweep of
+//! the jobs returns GPU memory, so the lock of the jobs comes before a GPU's. If a part has two locks, its
+//! file documents their order.
 
 use crate::{
 	checker::{
@@ -43,15 +43,15 @@ use tokio::{
 	time::{sleep, timeout},
 };
 
-/// Time between two looks for what has expired.
+/// Interval of sweeps for expired state.
 const SWEEP: Duration = Duration::from_secs(10);
-/// Longest that connections may take to be closed.
+/// Timeout of closing the connections.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
 
-/// Longest that an agent waits for the drivers of GPUs before it serves without them.
+/// Time for the drivers of GPUs to answer before the agent serves without GPUs.
 const LOOK_TIME: Duration = Duration::from_secs(20);
 
-/// What an agent is started with.
+/// Configuration of an agent.
 #[derive(Clone, Debug)]
 pub struct Config {
 	/// Loopback address of the HTTP service; port 0 for any.
@@ -62,19 +62,20 @@ pub struct Config {
 	pub secret: [u8; 32],
 	/// Folder in which agents publish their addresses.
 	pub peers_dir: PathBuf,
-	/// Folder of the plot and of what is kept over a restart.
+	/// Folder of the plot and of state that outlives a restart.
 	pub data_dir: PathBuf,
-	/// Its network settings: addresses it publishes, and addresses it may dial.
+	/// Network settings: published addresses, and addresses that may be dialed.
 	pub network: Network,
-	/// How long a worker may take to serve a check before it is found offline.
+	/// Time for a worker to serve a check before it is found offline.
 	pub patience: Duration,
-	/// Speed of its own line, down and up in Mb/s. Without it the line counts as fast enough for all measurements.
+	/// Speed of the agent's own line, down and up in Mb/s. Without it, the line counts as fast enough for
+	/// all measurements.
 	pub own_line: Option<(u32, u32)>,
-	/// Its clock.
+	/// The clock.
 	pub time: Time,
-	/// Which GPUs are used, and how.
+	/// Choice of GPUs and kernels.
 	pub gpus: gpu::Options,
-	/// How customers' containers are run.
+	/// Settings of customers' containers.
 	pub containers: containers::Settings,
 }
 
@@ -83,40 +84,43 @@ impl Config {
 	fn check(&self) -> Result<()> {
 		ensure!(
 			self.listen.ip().is_loopback(),
-			"the HTTP service listens on a loopback address only"
+			"the HTTP service must listen on a loopback address, and {} is not one; pass e.g. --listen 127.0.0.1:0",
+			self.listen
 		);
 		ensure!(
 			self.token.len() >= 16,
-			"the token must have at least 16 characters"
+			"the token must have at least 16 characters; remove the token file to create a new token"
 		);
 		self.network.check()
 	}
 
-	/// The data folder, locked: two agents never share one, and with it the machine.
+	/// Locks the data folder: two agents must not share a folder, and with it the machine.
 	fn lock_data(&self) -> Result<File> {
 		let dir = self.data_dir.display();
 		plots::lock(&self.data_dir)
 			.with_context(|| format!("cannot use {dir}"))?
-			.with_context(|| format!("another agent uses {dir}"))
+			.with_context(|| {
+				format!("another agent uses {dir}: stop it, or name another --data-dir")
+			})
 	}
 }
 
-/// Bounds on the room that others take of an agent, and the rules by which it checks them. Nothing but a test that shows
-/// what one of them is for changes them.
+/// Bounds on the resources that others can use of an agent, and its rules for checks. Only tests that show
+/// the purpose of a bound change it.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct Bounds {
-	/// The rules.
+	/// Rules for checks.
 	pub rules: Arc<dyn Rules>,
 	/// Limits of the agents' door.
 	pub door: places::Limits,
 	/// Memory for openings, in KiB: all of it, and the part for large ones.
 	pub memory_kib: (u32, u32),
-	/// Most trials whose parts are kept: of all agents, and of one.
+	/// Maximum number of trials whose parts are kept: of all agents, and of one.
 	pub heard: (usize, usize),
-	/// Whether the node has to confirm a worker's agent before its parts are taken.
+	/// The node must confirm a worker's agent before its parts are taken.
 	pub admission: bool,
-	/// Whether bandwidth over a relay counts.
+	/// Bandwidth over a relay counts.
 	pub relayed_counts: bool,
 }
 
@@ -137,22 +141,22 @@ impl Default for Bounds {
 pub struct Agent {
 	peer: Arc<Peer>,
 	containers: Containers,
-	/// True once the agent is to stop.
+	/// True once the agent stops.
 	stopping: watch::Sender<bool>,
 	url: String,
 	tasks: JoinSet<()>,
 	_growing: Growing,
-	// Held for as long as the agent runs.
+	// Held while the agent runs.
 	_lock: File,
 }
 
 impl Agent {
-	/// Starts an agent: when this returns it serves.
+	/// Starts an agent. When this returns, the agent serves.
 	pub async fn start(config: Config) -> Result<Self> {
 		Self::start_with(config, |containers| Arc::new(containers)).await
 	}
 
-	/// The same, with orders that are served elsewhere than in the containers that the agent runs.
+	/// Starts an agent whose orders are served elsewhere than in its own containers.
 	#[doc(hidden)]
 	pub async fn start_with(
 		config: Config,
@@ -161,7 +165,7 @@ impl Agent {
 		Self::start_within(config, Bounds::default(), orders).await
 	}
 
-	/// The same within other bounds.
+	/// Starts an agent within other bounds.
 	#[doc(hidden)]
 	pub async fn start_within(
 		config: Config,
@@ -171,7 +175,7 @@ impl Agent {
 		config.check()?;
 		let lock = config.lock_data()?;
 		let data = config.data_dir;
-		// Before anything is dated.
+		// Before any value gets a date.
 		let clock = Clock::resume(&data);
 		let report = Arc::new(Report::default());
 		let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
@@ -180,7 +184,7 @@ impl Agent {
 		let peer = Peer::start(pair, &config.network, &alpns, &config.peers_dir, &data).await?;
 		let peer = Arc::new(peer);
 		let gpus = look_for_gpus(config.gpus).await?;
-		let plots = Plots::new(&data).context("the plot's folder")?;
+		let plots = Plots::new(&data).context("cannot open the plot's folder")?;
 		let (containers, supervising) = Containers::new(
 			config.containers,
 			key,
@@ -192,7 +196,7 @@ impl Agent {
 		plots.rented(containers.are_rented());
 		let growing = plots
 			.start(Effort::Background)
-			.context("the plot's thread")?;
+			.context("cannot start the thread that fills the plot")?;
 		let time = config.time;
 		let rounds = Arc::new(Rounds::new(
 			&data,
@@ -314,27 +318,27 @@ impl Agent {
 		})
 	}
 
-	/// Base URL of the HTTP service.
+	/// Returns the base URL of the HTTP service.
 	pub fn url(&self) -> &str {
 		&self.url
 	}
 
-	/// The agent's key.
+	/// Returns the agent's key.
 	pub fn key(&self) -> AgentKey {
 		self.peer.key()
 	}
 
-	/// The containers of its workers.
+	/// Returns the containers of its workers.
 	pub fn containers(&self) -> &Containers {
 		&self.containers
 	}
 
-	/// Addresses of the QUIC endpoint.
+	/// Returns the addresses of the QUIC endpoint.
 	pub fn addrs(&self) -> Vec<SocketAddr> {
 		self.peer.addrs()
 	}
 
-	/// Stops serving, closes the connections and returns.
+	/// Stops the agent and closes its connections.
 	pub async fn stop(mut self) {
 		self.stopping.send_replace(true);
 		let _ = timeout(CLOSE_TIME, self.peer.endpoint().close()).await;
@@ -342,12 +346,12 @@ impl Agent {
 	}
 }
 
-/// The checker's side, as workers' agents meet it.
+/// Inbox of a checker: takes introductions and roots from workers' agents.
 struct Pushed {
 	admissions: Arc<Admissions>,
 	rounds: Arc<Rounds>,
 	report: Arc<Report>,
-	/// Always true, except in a test of what it keeps out.
+	/// Only admitted agents may push. Always true, except in a test of its purpose.
 	admission: bool,
 }
 
@@ -377,7 +381,7 @@ impl Inbox for Pushed {
 			worker: push.trial.worker,
 			agent: *agent,
 		};
-		// The cheaper question first.
+		// The cheaper test first.
 		if self.admission
 			&& !self.admissions.admits(push.trial.genesis, &claim)
 			&& !self.rounds.is_asked(agent, &push.trial)
@@ -393,16 +397,16 @@ impl Inbox for Pushed {
 	}
 }
 
-/// The GPUs, after a first look.
+/// Returns the GPUs after a first search.
 async fn look_for_gpus(options: gpu::Options) -> Result<Arc<gpu::Pool>> {
 	let gpus = Arc::new(gpu::Pool::new(options));
 	let looking = gpus.clone();
-	// Drivers may take their time, and may never answer: what needs no GPU goes on.
+	// Drivers may answer late or never; all work without GPUs starts meanwhile.
 	let look = tokio::task::spawn_blocking(move || looking.look());
 	match timeout(LOOK_TIME, look).await {
-		Ok(looked) => drop(looked.context("looking for GPUs")?),
+		Ok(looked) => drop(looked.context("the search for GPUs failed")?),
 		Err(_) => tracing::warn!(
-			"a GPU's driver has not answered in {} s: the agent goes on without its GPUs until it does. See whether \
+			"a GPU's driver has not answered in {} s: the agent runs without its GPUs until it does. See whether \
 			 nvidia-smi or vulkaninfo hang too, and restart the machine if they do",
 			LOOK_TIME.as_secs()
 		),
@@ -410,7 +414,7 @@ async fn look_for_gpus(options: gpu::Options) -> Result<Arc<gpu::Pool>> {
 	Ok(gpus)
 }
 
-/// Drops what has expired, every now and then, and keeps the clock.
+/// Drops expired state and saves the clock at each interval.
 async fn sweep(
 	jobs: Arc<Jobs>,
 	committees: Arc<Committees>,

@@ -1,6 +1,6 @@
-//! Everything that an agent decodes, one function a source: the fuzz targets, which tests run over their corpus
-//! too. Nothing here may panic, hang, or allocate more than the input's length again and a constant, whatever the
-//! input is. `agent/tests/memory.rs` counts.
+//! Fuzz targets for all input that an agent decodes, one function per source; tests run them over their
+//! corpus too. For any input, none of them may panic, hang, or allocate more than the input's length again
+//! and a constant. `agent/tests/memory.rs` measures the allocations.
 
 use crate::{
 	checker::admission::Admissions,
@@ -72,7 +72,7 @@ fn reply(bytes: &[u8]) {
 	block_on(async {
 		let roots = wire::read::<RootsReply, _>(&mut &bytes[..], MAX_REPLY).await;
 		if let Ok(Ok(roots)) = roots {
-			// As a checker looks at them.
+			// As a checker uses them.
 			let _ = (roots.is_whole(), roots.root(&job(2)));
 			let _ = Resource::ALL.map(|resource| roots.has(resource));
 		}
@@ -89,7 +89,7 @@ fn reply(bytes: &[u8]) {
 	});
 }
 
-/// Longest openings that are read here, in bytes.
+/// Maximum length of openings that are read here, in bytes.
 const MAX_OPENINGS: usize = 256 << 10;
 
 /// Returns the job whose openings are verified: with GPUs, or with none.
@@ -132,11 +132,11 @@ pub const CHALLENGE: Challenge = Challenge {
 	nonce: [6; 32],
 };
 
-/// The openings of a resource, as their target takes them: GPUs of the [`job`] (modulo 3), the resource, the attested
-/// root and the roots, encoded one after the other, and then the openings.
+/// The openings of a resource in the form of their target: the number of GPUs of the [`job`] (modulo 3), the
+/// resource, the attested root and the roots, encoded one after the other, and then the openings.
 ///
-/// The attested root is part of the input, rather than derived from the roots. So a change of the roots leaves the
-/// draw as it is, and whatever lies under them is looked at.
+/// The attested root is part of the input and not derived from the roots. So a change of the roots does not
+/// change the draw, and the data under them is verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened<'a> {
 	/// GPUs that are claimed.
@@ -267,7 +267,7 @@ fn record(bytes: &[u8]) {
 		if let Some((dir, peers)) = peers {
 			if let Some(agent) = peers.accept(bytes) {
 				let _ = peers.lookup(&agent);
-				// As an agent of this machine that writes anything would leave it.
+				// As an agent of this machine could write it.
 				let _ = std::fs::write(dir.join(hex::encode(agent.0)), bytes);
 				let _ = peers.lookup(&agent);
 			}

@@ -1,30 +1,32 @@
 //! # The agent
 //!
-//! The part of the network that touches hardware: it proves what its machine does, verifies others, measures bandwidth
-//! and runs customers' containers. `docs/proof.md` says what is proved, what is not, and what an attack costs.
+//! The part of the network that touches hardware: it proves its machine's hardware, verifies other machines,
+//! measures bandwidth and runs customers' containers. `docs/proof.md` describes the proof, its limits and
+//! the cost of attacks.
 //!
 //! | module | content |
 //! | --- | --- |
-//! | [`agent`] | the shell: builds the parts of an agent, runs and stops them |
+//! | [`agent`] | the shell: builds, runs and stops the parts of an agent |
 //! | `node_api` | the HTTP service for the node, on the loopback address |
-//! | [`worker`] | a worker's side: its claim, its plot, its trials, what it serves and to whom |
+//! | [`worker`] | a worker's side: its claim, its plot, its trials, and access to them |
 //! | `checker` | a checker's side: rounds, checks, verdicts |
-//! | [`containers`] | what customers rent: containers on this machine |
+//! | [`containers`] | the containers that customers rent on this machine |
 //! | [`peer`] | other agents: endpoint, addresses, messages, bandwidth |
 //! | [`gpu`] | GPUs as devices of the trial |
 //! | [`trial`] | the trial: its work, its proof, its judgment |
-//! | `host` | this machine: memory, disk, clock, values kept over a restart, and what is reported of it |
+//! | `host` | this machine: memory, disk, clock, state that outlives a restart, and the report on all of it |
 //!
 //! A module imports only from those below it.
 //!
 //! A round, as one worker's and one checker's agents see it:
 //!
-//! 1. The round starts. The worker's node asks its agent to prepare: it fills memory, and connects to the committee.
-//! 2. The trial's block comes. The checker's agent starts its clock; the worker's runs all resources at once, and sends
-//!    each root, signed, as soon as it is known.
-//! 3. The root over all is attested on chain. The checker's node asks its agent to check the worker: the agent fetches
-//!    the receipt, has places opened that nobody could foresee, verifies them on one CPU core, and measures bandwidth
-//!    in the window that the chain fixes.
+//! 1. The round starts. The worker's node asks its agent to prepare: it fills memory and connects to the
+//!    committee.
+//! 2. The trial's block comes. The checker's agent starts its clock; the worker's runs all resources at once
+//!    and sends each root, signed, as soon as it is known.
+//! 3. The root over all is attested on chain. The checker's node asks its agent to check the worker: the
+//!    agent fetches the receipt, requests openings at unpredictable places, verifies them on one CPU core,
+//!    and measures bandwidth in the window that the chain fixes.
 //! 4. The verdict and the receipt go back to the node, which votes.
 
 #![warn(missing_docs)]

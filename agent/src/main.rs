@@ -1,4 +1,4 @@
-//! `kaisar-agent`: proves what this machine does, and verifies others.
+//! `kaisar-agent`: proves this machine's hardware, and verifies other machines.
 
 mod cli;
 
@@ -22,7 +22,7 @@ use std::{
 };
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Proves what this machine does, and verifies others.
+/// Proves this machine's hardware, and verifies other machines.
 #[derive(Parser)]
 #[command(name = "kaisar-agent", version)]
 struct Cli {
@@ -32,21 +32,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-	/// Runs the agent until it is told to stop.
+	/// Runs the agent until it is stopped.
 	Run(Box<Run>),
-	/// Says what this machine has, as a claim to register.
+	/// Detects this machine's hardware and prints it as a claim to register.
 	Detect(Detect),
-	/// Runs a trial here, opens it, verifies it, and reports what a checker would find.
+	/// Runs a trial on this machine, opens and verifies it, and reports what a checker would find.
 	Bench(bench::Bench),
-	/// Measures the GPUs here as a reference for their class.
+	/// Measures this machine's GPUs as a reference for their class.
 	Calibrate(calibrate::Calibrate),
-	/// Tries every kernel on the GPUs here against plain code.
+	/// Tests every kernel on this machine's GPUs against plain code.
 	Kernels(kernels::KernelsArgs),
-	/// Measures the lines of other machines, whose operators get a token from this one's.
+	/// Measures the lines of other machines whose operators have this command's token.
 	ServeMeasure(measure::ServeMeasure),
-	/// Fills the plot ahead of registering.
+	/// Fills the plot before registration.
 	Plot(plot::PlotArgs),
-	/// Asks a running agent how it is.
+	/// Shows the state of a running agent.
 	Status(status::StatusArgs),
 }
 
@@ -55,16 +55,16 @@ struct Run {
 	/// Loopback address of the HTTP service; port 0 for any.
 	#[arg(long, default_value = "127.0.0.1:0")]
 	listen: SocketAddr,
-	/// File with the bearer token; made with a random one if it is not there.
+	/// File with the bearer token; created with a random token if missing.
 	#[arg(long)]
 	token_file: PathBuf,
-	/// File with the hex seed of the agent's ed25519 key; made with a random one if it is not there.
+	/// File with the seed of the agent's ed25519 key in hexadecimal; created with a random seed if missing.
 	#[arg(long)]
 	key_file: PathBuf,
 	/// Folder in which agents publish their addresses.
 	#[arg(long)]
 	peers_dir: PathBuf,
-	/// Folder for the plot and for what outlives a restart.
+	/// Folder for the plot and for all data that outlives a restart.
 	#[arg(long)]
 	data_dir: PathBuf,
 	#[command(flatten)]
@@ -72,11 +72,12 @@ struct Run {
 	/// Seconds after which a worker that serves nothing is found offline.
 	#[arg(long, default_value_t = 60, overrides_with = "patience")]
 	patience: u64,
-	/// Speed of this machine's own line, in Mb/s. A checker measures no more workers at a time than it carries, and has
-	/// no opinion on the bandwidth of the others. Without it the line counts as fast enough for all.
+	/// Speed of this machine's own line, in Mb/s. A checker measures at a time only as many workers as the
+	/// line carries, and gives no opinion on the bandwidth of the others. Without it, the line counts as
+	/// fast enough for all.
 	#[arg(long, value_name = "DOWN/UP", value_parser = own_line, overrides_with = "own_line")]
 	own_line: Option<(u32, u32)>,
-	/// Stop when standard input closes: the node that started the agent is gone.
+	/// Stop when standard input closes, because the node that started the agent ended.
 	#[arg(long)]
 	exit_on_stdin_close: bool,
 	#[command(flatten)]
@@ -90,32 +91,32 @@ struct NetworkArgs {
 	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. The firewall must pass it.
 	#[arg(long, default_value_t = PROVIDER_PORT, overrides_with = "port")]
 	port: u16,
-	/// Address and port of the only socket, instead of --port on all interfaces.
+	/// Address and port of the only socket, in place of --port on all interfaces.
 	#[arg(long, value_name = "IP:PORT")]
 	bind: Option<SocketAddr>,
-	/// Public address at which others reach this agent, where no interface has it: behind 1:1 NAT or a forwarded
-	/// port. Repeatable. The port is the agent's own unless given.
+	/// Public address of this agent that no interface has: behind 1:1 NAT or a forwarded port. Repeatable.
+	/// The port is the agent's own unless given.
 	#[arg(long, value_name = "IP[:PORT]", value_parser = external)]
 	external_address: Vec<SocketAddr>,
-	/// Relay for agents behind NAT; only named relays are ever used. Repeatable; none by default.
+	/// Relay for agents behind NAT; the agent uses only the relays named here. Repeatable (default: none).
 	#[arg(long, value_name = "URL")]
 	relay_url: Vec<RelayUrl>,
-	/// Do not ask the gateway to forward a port, by UPnP, NAT-PMP and PCP.
+	/// Do not ask the gateway to forward a port by UPnP, NAT-PMP or PCP.
 	#[arg(long, overrides_with = "no_port_mapping")]
 	no_port_mapping: bool,
-	/// Publish private and loopback addresses too, and connect to those of others: for networks of your own.
+	/// Publish private and loopback addresses too, and dial those of others: for networks of your own.
 	#[arg(long, overrides_with = "publish_private")]
 	publish_private: bool,
 }
 
-/// Two rates in Mb/s.
+/// Parses two rates in Mb/s.
 fn own_line(text: &str) -> Result<(u32, u32), String> {
 	text.split_once('/')
 		.and_then(|(down, up)| Some((down.parse().ok()?, up.parse().ok()?)))
-		.ok_or_else(|| format!("{text} is not DOWN/UP in whole Mb/s, as 1000/500"))
+		.ok_or_else(|| "expected DOWN/UP in whole Mb/s, e.g. 1000/500".into())
 }
 
-/// An IP address, with the port if one is given; otherwise port 0.
+/// Parses an IP address and its port; port 0 if none is given.
 fn external(text: &str) -> Result<SocketAddr, String> {
 	let ip = text.trim_start_matches('[').trim_end_matches(']');
 	text.parse()
@@ -141,18 +142,18 @@ impl From<NetworkArgs> for Network {
 
 #[derive(Args)]
 struct ContainerArgs {
-	/// Socket of the container engine, Docker's or Podman's; by default the first that there is of
-	/// DOCKER_HOST, /var/run/docker.sock and /run/podman/podman.sock.
+	/// Socket of the container engine, Docker or Podman (default: the first that exists of DOCKER_HOST,
+	/// /var/run/docker.sock and /run/podman/podman.sock).
 	#[arg(long, value_name = "SOCKET", overrides_with_all = ["engine", "no_engine"])]
 	engine: Option<PathBuf>,
-	/// Run no containers: this machine is not for rent. Of this and --engine the last one counts.
+	/// Run no containers: this machine is not for rent. The last of this and --engine counts.
 	#[arg(long, overrides_with_all = ["engine", "no_engine"])]
 	no_engine: bool,
-	/// The engine's network for containers. With `host` a container sees all that listens on this
-	/// machine: only for tests.
+	/// The engine's network for containers. With `host`, a container reaches every service that listens on
+	/// this machine; for tests only.
 	#[arg(long, value_name = "NETWORK", default_value = "bridge")]
 	container_network: String,
-	/// Stop all containers of others while a customer pays for this machine.
+	/// Stop all containers that this agent did not start while a customer pays for this machine.
 	#[arg(long)]
 	exclusive: bool,
 }
@@ -174,37 +175,37 @@ impl From<ContainerArgs> for containers::Settings {
 
 #[derive(Args)]
 struct Detect {
-	/// Print one line of JSON with the fields of the claim.
+	/// Print the claim as one line of JSON.
 	#[arg(long)]
 	json: bool,
-	/// Country code, ISO 3166-1 alpha-2.
+	/// Country code, ISO 3166-1 alpha-2, e.g. DE.
 	#[arg(long, default_value = "ZZ")]
 	region: String,
-	/// Download bandwidth to claim, in Mb/s; by default what is measured, or the speed of the network card's
-	/// link.
+	/// Download bandwidth to claim, in Mb/s (default: the measured one, or the speed of the network card's
+	/// link).
 	#[arg(long)]
 	download_mbps: Option<u32>,
-	/// Upload bandwidth to claim, in Mb/s; by default what is measured, or the speed of the network card's
-	/// link.
+	/// Upload bandwidth to claim, in Mb/s (default: the measured one, or the speed of the network card's
+	/// link).
 	#[arg(long)]
 	upload_mbps: Option<u32>,
-	/// Have a peer measure the bandwidth, as its `kaisar-agent serve-measure` names it; with several, the best
-	/// counts.
+	/// Peer that measures the bandwidth, by the name that its `kaisar-agent serve-measure` prints. Of
+	/// several, the best result counts.
 	#[arg(long, value_name = "PEER", num_args = 1..)]
 	measure: Vec<PeerName>,
-	/// Folder in which the plot will lie.
+	/// Folder for the plot: the agent's data folder.
 	#[arg(long, default_value = ".")]
 	data_dir: PathBuf,
 	#[command(flatten)]
 	gpus: GpuArgs,
 }
 
-/// Standard error, an event a line: what others wrote, as the reason of a closed connection, makes no line of its own
-/// that a reader would take for the agent's.
+/// Standard error with one line per event: texts from others, e.g. the reason of a closed connection, cannot
+/// start a line that a reader would take for the agent's.
 struct OneLine(std::io::Stderr);
 
 impl Write for OneLine {
-	/// Takes an event, which ends with the only line break.
+	/// Writes an event, which ends with the only line break.
 	fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
 		let (body, end) = match event.split_last() {
 			Some((b'\n', body)) => (body, &b"\n"[..]),
@@ -250,21 +251,25 @@ fn main() -> Result<ExitCode> {
 	Ok(ExitCode::SUCCESS)
 }
 
-/// The hex in a small file, made with 32 random bytes, for the owner only, if it is not there.
+/// Returns the text of a small file. Creates a missing file with 32 random bytes in hexadecimal, readable to
+/// its owner only.
 fn secret_file(path: &Path) -> Result<String> {
 	if !path.exists() {
 		use rand::{TryRngCore, rngs::OsRng};
 		let mut bytes = [0; 32];
-		OsRng.try_fill_bytes(&mut bytes).context("no randomness")?;
+		OsRng
+			.try_fill_bytes(&mut bytes)
+			.context("the system gives no random numbers")?;
 		if let Some(dir) = path.parent() {
 			std::fs::create_dir_all(dir)?;
 		}
 		kaisar_fs::write_new(path, hex::encode(bytes).as_bytes(), kaisar_fs::OWNER_ONLY)
-			.with_context(|| path.display().to_string())?;
+			.with_context(|| format!("cannot create {}", path.display()))?;
 	}
-	let bytes = kaisar_fs::read_bounded(path, 4_096).with_context(|| path.display().to_string())?;
+	let bytes = kaisar_fs::read_bounded(path, 4_096)
+		.with_context(|| format!("cannot read {}", path.display()))?;
 	Ok(String::from_utf8(bytes)
-		.context("not text")?
+		.with_context(|| format!("{} is not text", path.display()))?
 		.trim()
 		.to_owned())
 }
@@ -273,7 +278,7 @@ fn key_of(path: &Path) -> Result<[u8; 32]> {
 	let text = secret_file(path)?;
 	let mut seed = [0; 32];
 	hex::decode_to_slice(text.trim_start_matches("0x"), &mut seed)
-		.with_context(|| format!("{} must hold 32 bytes in hex", path.display()))?;
+		.with_context(|| format!("{} must hold 32 bytes in hexadecimal", path.display()))?;
 	Ok(seed)
 }
 
@@ -304,9 +309,9 @@ async fn run(args: Run) -> Result<()> {
 		}})
 	);
 	tracing::info!(url = agent.url(), agent = hex::encode(agent.key()), "ready");
-	// It asks drivers, which may take their time or never answer: nothing waits for it.
+	// Drivers may answer late or never, so nothing waits for this thread.
 	std::thread::spawn(move || {
-		// What a name that fits no GPU means is said where they are looked for.
+		// The search for GPUs reports names that fit none.
 		let Ok(cards) = args.gpus.cards() else { return };
 		for remark in Hardware::detect(&args.data_dir, cards).remarks() {
 			tracing::info!("{remark}");
@@ -332,16 +337,14 @@ async fn run(args: Run) -> Result<()> {
 	};
 	tracing::info!("{why}; stopping");
 	agent.stop().await;
-	// A trial that still runs on a blocking thread would keep the process.
+	// A trial that still runs on a blocking thread would keep the process alive.
 	std::process::exit(0)
 }
 
 fn detect(args: Detect) -> Result<()> {
-	let region: [u8; 2] = args.region.as_bytes().try_into().context("two letters")?;
-	ensure!(
-		region.iter().all(u8::is_ascii_uppercase),
-		"a region is two upper-case letters"
-	);
+	const REGION: &str = "--region must be two upper-case letters, e.g. DE";
+	let region: [u8; 2] = args.region.as_bytes().try_into().context(REGION)?;
+	ensure!(region.iter().all(u8::is_ascii_uppercase), REGION);
 	let found = Hardware::detect(&args.data_dir, args.gpus.cards()?);
 	let measured = measure::line(&args.measure, found.link.as_ref())?;
 	let line = measured.as_ref().map(|measured| measured.line);
@@ -365,7 +368,7 @@ fn detect(args: Detect) -> Result<()> {
 		}
 		return Ok(());
 	}
-	println!("This machine, as a claim:\n{json:#}");
+	println!("Claim of this machine:\n{json:#}");
 	if !found.gpus.is_empty() {
 		println!("GPUs, in order of use:\n{}", found.gpu_list());
 	}
@@ -383,7 +386,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn of_an_engine_and_none_the_last_one_counts() {
+	fn the_last_of_engine_and_no_engine_counts() {
 		let engine = |arguments: &[&str]| {
 			let needed = [
 				"x",
@@ -406,7 +409,7 @@ mod tests {
 			containers::EngineChoice::Off
 		);
 		assert_eq!(engine(&[]), containers::EngineChoice::Find);
-		// As a node passes its own, those for all of its agents and those for one of them.
+		// A node repeats options: its own, those for all of its agents, and those for one of them.
 		let repeated = ["--no-engine", "--no-engine", "--engine=/a", "--engine=/s"];
 		assert_eq!(engine(&repeated), socket);
 		engine(&["--port=1", "--port=2", "--patience=5", "--patience=6"]);

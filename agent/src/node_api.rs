@@ -1,6 +1,6 @@
 //! The HTTP service for the node: SCALE bodies, a bearer token, the loopback address.
 //!
-//! Every answer is immediate; work goes on in the background and is asked for again.
+//! Every answer is immediate. Work runs in the background, and the node polls for its result.
 
 use crate::{
 	checker::{admission::Admissions, checks::Checks, rounds::Rounds},
@@ -49,51 +49,51 @@ use tokio::{
 	task::{AbortHandle, JoinSet},
 };
 
-/// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
+/// Maximum length of a body, in bytes: [`MAX_SEATS`] seats and a margin.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
-/// Path of a request without a body; the answer is a [`Status`] in JSON, for the people who run the agent.
+/// Path of a request without a body; the answer is a [`Status`] in JSON, for the operators of the agent.
 pub const PATH_REPORT: &str = "/v1/report";
-/// Most agents that are looked for in a report.
+/// Maximum number of unreachable agents in a report.
 const MAX_WANTED: usize = 16;
-/// Most connections at a time: a node opens one a question, for each of its keys.
+/// Maximum number of connections: a node opens one per request, for each of its keys.
 const MAX_CONNECTIONS: usize = 256;
-/// Pause after a connection that could not be taken.
+/// Pause after a failed accept.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Longest that a request may take to arrive, its headers and all of it.
+/// Timeout of a request's headers, and of the whole request.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// The parts of an agent that its node asks.
+/// The parts of an agent that answer its node.
 pub(crate) struct NodeApi {
 	/// The bearer token.
 	pub token: String,
-	/// Its GPUs.
+	/// The GPUs.
 	pub gpus: Arc<Pool>,
-	/// Its recent events.
+	/// The recent events.
 	pub report: Arc<Report>,
-	/// Its data folder.
+	/// The data folder.
 	pub data: PathBuf,
-	/// Its plot.
+	/// The plot.
 	pub plots: Plots,
 	/// The agent itself, and the addresses of others.
 	pub peer: Arc<Peer>,
-	/// Its jobs.
+	/// The jobs.
 	pub jobs: Arc<Jobs>,
 	/// The committees of its workers.
 	pub committees: Arc<Committees>,
 	/// The workers that may push roots.
 	pub admissions: Arc<Admissions>,
-	/// When rounds began.
+	/// The starts of rounds.
 	pub rounds: Arc<Rounds>,
-	/// Its checks.
+	/// The checks.
 	pub checks: Arc<Checks>,
-	/// Its workers' containers.
+	/// The containers of its workers.
 	pub containers: Containers,
 }
 
 impl NodeApi {
-	/// Serves until the agent stops. `axum::serve` would bound neither the connections nor the time in which they
-	/// send their headers, and any user of this machine can connect. Where all places are taken, the oldest connection
-	/// without a valid token is closed, so strangers never keep the node out.
+	/// Serves until the agent stops. `axum::serve` would bound neither the connections nor the time for
+	/// their headers, and any user of this machine can connect. When all places are taken, the oldest
+	/// connection without a valid token is closed, so strangers cannot keep the node out.
 	pub(crate) async fn serve(self, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
 		let router = self.router();
 		let mut connections = JoinSet::new();
@@ -107,7 +107,7 @@ impl NodeApi {
 			let stream = match accepted {
 				Ok((stream, _)) => stream,
 				Err(error) => {
-					tracing::warn!(%error, "the HTTP service cannot take a connection; trying again");
+					tracing::warn!(%error, "the HTTP service cannot accept a connection; trying again");
 					tokio::time::sleep(AGAIN).await;
 					continue;
 				}
@@ -162,7 +162,7 @@ impl NodeApi {
 			.route(PATH_ADDRESSES, post(addresses).with_state(self.peer))
 			.route(PATH_ORDER, post(order).with_state(self.containers))
 			.layer(DefaultBodyLimit::max(MAX_BODY))
-			// Outside of everything else: who has no token is not listened to, nor learns what there is.
+			// The outermost layer: a client without the token reaches no route and learns no path.
 			.layer(middleware::from_fn_with_state(token, guard))
 	}
 }
@@ -181,7 +181,7 @@ impl Trusted {
 	}
 }
 
-/// Tokens are compared by this, in constant time.
+/// Returns a token's hash, by which tokens are compared in constant time.
 fn token_hash(token: &str) -> Hash {
 	key("token", &[token.as_bytes()])
 }
@@ -197,7 +197,7 @@ async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Re
 		blake3::Hash::from_bytes(token_hash(token)) == blake3::Hash::from_bytes(expected)
 	});
 	if !fits {
-		return refuse(StatusCode::UNAUTHORIZED, "a bearer token is needed");
+		return refuse(StatusCode::UNAUTHORIZED, "a valid bearer token is needed");
 	}
 	if let Some(trusted) = request.extensions().get::<Trusted>() {
 		trusted.set();
@@ -208,7 +208,7 @@ async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Re
 	}
 }
 
-/// A body in SCALE: of a request, which is all of it, and of an answer.
+/// A SCALE body of a request or an answer.
 struct Scale<T>(T);
 
 impl<S: Send + Sync, T: DecodeWithMemTracking> FromRequest<S> for Scale<T> {
@@ -218,9 +218,12 @@ impl<S: Send + Sync, T: DecodeWithMemTracking> FromRequest<S> for Scale<T> {
 		let body = Bytes::from_request(request, state)
 			.await
 			.map_err(IntoResponse::into_response)?;
-		decode_within(&body, MAX_BODY)
-			.map(Self)
-			.map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is not what it should be"))
+		decode_within(&body, MAX_BODY).map(Self).map_err(|_| {
+			refuse(
+				StatusCode::BAD_REQUEST,
+				"the body does not decode as this request",
+			)
+		})
 	}
 }
 
@@ -231,7 +234,7 @@ impl<T: Encode> IntoResponse for Scale<T> {
 	}
 }
 
-fn refuse(status: StatusCode, why: &'static str) -> Response {
+fn refuse(status: StatusCode, why: impl IntoResponse) -> Response {
 	(status, why).into_response()
 }
 
@@ -249,7 +252,7 @@ async fn prepare(
 			round = request.round,
 			worker = request.worker,
 			error,
-			"a trial cannot be prepared"
+			"cannot prepare a trial"
 		);
 	}
 	let prepared = committees.prepare(
@@ -267,7 +270,10 @@ async fn seats(
 	Scale(answers): Scale<SeatAnswers>,
 ) -> Response {
 	if answers.answers.len() > MAX_CLAIMS || answers.rounds.len() > MAX_CLAIM_ROUNDS {
-		return refuse(StatusCode::BAD_REQUEST, "too many answers or rounds");
+		return refuse(
+			StatusCode::BAD_REQUEST,
+			format!("too many answers (limit: {MAX_CLAIMS}) or rounds (limit: {MAX_CLAIM_ROUNDS})"),
+		);
 	}
 	Scale(admissions.answer(answers)).into_response()
 }
@@ -276,7 +282,7 @@ async fn prove(
 	State((jobs, committees)): State<(Arc<Jobs>, Arc<Committees>)>,
 	Scale(request): Scale<ProveRequest>,
 ) -> Response {
-	// A node that started in the middle of the round has not told of it.
+	// A node that started in the middle of the round has not sent `prepare`.
 	committees.prepare(
 		(request.genesis, request.round, request.worker),
 		request.committee.iter().map(|(_, agent)| *agent),
@@ -286,7 +292,7 @@ async fn prove(
 	);
 	match jobs.prove(&request) {
 		Ok(progress) => Scale(progress).into_response(),
-		Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many jobs are kept"),
+		Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, error),
 	}
 }
 
@@ -295,7 +301,10 @@ async fn check(
 	Scale(requests): Scale<Vec<SeatRequest>>,
 ) -> Response {
 	if requests.len() > MAX_SEATS {
-		return refuse(StatusCode::BAD_REQUEST, "too many seats");
+		return refuse(
+			StatusCode::BAD_REQUEST,
+			format!("too many seats (limit: {MAX_SEATS})"),
+		);
 	}
 	Scale(checks.check(requests)).into_response()
 }
@@ -316,7 +325,7 @@ async fn status(State(about): State<Arc<About>>, Scale(()): Scale<()>) -> Respon
 		version: env!("CARGO_PKG_VERSION").into(),
 		agent: about.peer.key(),
 		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
-		// Part of the message to the node. The agent has no chain to see blocks of.
+		// Part of the protocol, but the agent sees no blocks.
 		seen: None,
 		clock_ms: wall_ms(),
 	})
@@ -324,14 +333,14 @@ async fn status(State(about): State<Arc<About>>, Scale(()): Scale<()>) -> Respon
 }
 
 async fn report(State(about): State<Arc<About>>) -> Response {
-	// It asks the disk.
+	// It reads the disk.
 	match tokio::task::spawn_blocking(move || about.report()).await {
 		Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
 		Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
 	}
 }
 
-/// A GPU for people.
+/// Describes a GPU for the report.
 fn described((card, kernel): (Card, Option<String>)) -> report::Gpu {
 	report::Gpu {
 		name: card.to_string(),

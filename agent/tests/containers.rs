@@ -36,12 +36,12 @@ use std::{
 use tempfile::TempDir;
 use world::{TOKEN, WORKER, World, pair, until};
 
-/// Longest that anything may take that an engine does; it is far less on a machine with nothing to do.
+/// Timeout of an engine's action, which takes far less on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Time enough for several looks of a supervisor.
+/// Time for several looks of a supervisor.
 const LOOKS: Duration = Duration::from_secs(4);
 
-/// An engine of the test's own, with the images of the tests.
+/// The test's own engine, with the images of the tests.
 struct Engine {
 	dir: TempDir,
 	port: u16,
@@ -70,7 +70,7 @@ impl Engine {
 
 	fn with_registry(registry: Option<SocketAddr>) -> Self {
 		let dir = tempfile::tempdir().unwrap();
-		// Where containers share the machine's network, tests must not share a port.
+		// If containers share the machine's network, tests must not share a port.
 		let free = TcpListener::bind("127.0.0.1:0").unwrap();
 		let port = free.local_addr().unwrap().port();
 		let engine = Self { dir, port };
@@ -101,8 +101,8 @@ impl Engine {
 	}
 
 	/// Waits until the engine has cleaned up after a container that has ended. Podman's monitors do so in
-	/// processes of their own, which name the engine's folder; a container that is started meanwhile may find its
-	/// firewall chain gone.
+	/// processes of their own, which name the engine's folder; a container that is started meanwhile may
+	/// find its firewall chain gone.
 	async fn cleaned(&self, id: &str) {
 		let dir = self.dir().to_str().unwrap().as_bytes();
 		let contains = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|seen| seen == part);
@@ -115,7 +115,7 @@ impl Engine {
 		engine_says(|| !std::fs::read_dir("/proc").unwrap().flatten().any(cleans)).await;
 	}
 
-	/// Removes a container, whatever it does.
+	/// Removes a container by force.
 	fn remove(&self, id: &str) {
 		if Self::is_docker() {
 			self.client(&["rm", "--force", id]);
@@ -132,7 +132,7 @@ impl Engine {
 		script(self.dir(), "start", &[]);
 	}
 
-	/// Ids of the containers that there are.
+	/// Returns the ids of all containers.
 	fn containers(&self) -> Vec<String> {
 		self.client(&["ps", "--all", "--quiet", "--no-trunc"])
 			.lines()
@@ -162,7 +162,7 @@ impl Engine {
 
 impl Drop for Engine {
 	fn drop(&mut self) {
-		// A test that panics already says what is wrong.
+		// A test that panics has already reported its error.
 		let stopped = std::panic::catch_unwind(|| script(self.dir(), "stop", &[]));
 		assert!(
 			stopped.is_ok() || std::thread::panicking(),
@@ -195,7 +195,7 @@ struct Node {
 
 impl Node {
 	fn new(settings: Settings) -> Self {
-		// For what a failed test prints.
+		// For the output of a failed test.
 		let _ = tracing_subscriber::fmt()
 			.with_env_filter("kaisar_agent=debug")
 			.with_test_writer()
@@ -218,7 +218,8 @@ impl Node {
 		self.world.ask(agent, PATH_ORDER, request).await
 	}
 
-	/// Asks as at each block until the container is so; what it may not be on the way ends the test.
+	/// Polls like at each block until the container has the state; a forbidden state in between ends the
+	/// test.
 	async fn wait(
 		&self,
 		agent: &Agent,
@@ -283,7 +284,7 @@ impl Node {
 	}
 }
 
-/// Polls the engine until something is so.
+/// Polls the engine until a condition holds.
 async fn engine_says(mut fits: impl FnMut() -> bool) {
 	until(LIMIT, async || fits().then_some(())).await;
 }
@@ -313,7 +314,7 @@ async fn an_order_is_deployed_serves_and_goes() {
 	assert_eq!((served.client, served.customer_until), (order.client, None));
 	assert_eq!(served.ports, [(engine.port, address)]);
 
-	// Its time begins. The container stays as it was first told, also if its template is edited.
+	// Its time begins. The first deployment stands, even if its template is edited.
 	let container = engine.only();
 	order.serve_ms = Some(100_000);
 	order.image = "localhost/kaisar-deaf:1".into();
@@ -352,7 +353,7 @@ async fn a_container_has_its_limits_and_no_privileges() {
 		gpus: 0,
 		cpu_cores: 1,
 		memory_gb: 1,
-		// The storage of the tests cannot limit it, and is asked without.
+		// The tests' storage has no limits, so the container is created without one.
 		disk_gb: 1,
 	};
 	let address = node.running(&agent, &order).await;
@@ -365,7 +366,7 @@ async fn a_container_has_its_limits_and_no_privileges() {
 	assert_eq!(inspect("{{.HostConfig.PidsLimit}}"), "16384");
 	assert_eq!(inspect("{{.HostConfig.Privileged}}"), "false");
 	assert_eq!(inspect("{{.HostConfig.RestartPolicy.Name}}"), "no");
-	// Its order has no GPU, whatever its image asks NVIDIA's runtime for.
+	// Its order has no GPU, whatever its image requests from NVIDIA's runtime.
 	let environment = inspect("{{.Config.Env}}");
 	assert!(
 		environment.contains("NVIDIA_VISIBLE_DEVICES=void"),
@@ -389,7 +390,7 @@ async fn a_container_has_its_limits_and_no_privileges() {
 	] {
 		assert!(labels.contains(&label), "{label}: {labels}");
 	}
-	// And so it is inside, for a program that runs as root there.
+	// The same holds inside, for a program that runs as root.
 	let status = node.page(address, "/cgi-bin/self").await.unwrap();
 	let field = |status: &str, name: &str| {
 		let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -402,13 +403,13 @@ async fn a_container_has_its_limits_and_no_privileges() {
 	assert_eq!(field(&status, "NoNewPrivs:"), "1");
 	assert_eq!(field(&status, "Seccomp:"), "2");
 
-	// A template's capabilities, and no others.
+	// Only the template's capabilities.
 	let mut order = web(2);
 	order.capabilities = vec!["CAP_NET_BIND_SERVICE".into()];
 	let address = node.running(&agent, &order).await;
 	let status = node.page(address, "/cgi-bin/self").await.unwrap();
 	assert_eq!(field(&status, "CapBnd:"), "0000000000000400");
-	// All of the machine, less what it needs itself.
+	// All of the machine, except the part that it keeps for itself.
 	let memory: u64 = engine
 		.inspect(&engine.only(), "{{.HostConfig.Memory}}")
 		.parse()
@@ -463,7 +464,10 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		assert!(message.contains(says) && message.len() <= 256, "{message}");
 		assert_eq!(agent.containers().served(deployment.order), None);
 	}
-	for (capability, says) in [("SYS_ADMIN", "not given"), (&*"A".repeat(99), "too many")] {
+	for (capability, says) in [
+		("SYS_ADMIN", "do not get"),
+		(&*"A".repeat(99), "at most 32"),
+	] {
 		let mut deployment = of("localhost/kaisar-web:1");
 		deployment.capabilities = vec![capability.into()];
 		let (found, message) = node.failed(&agent, &deployment).await;
@@ -477,10 +481,10 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		found == PlatformMismatch && message.contains("GPU"),
 		"{message}"
 	);
-	// What failed leaves nothing behind, and stays failed.
+	// A failed order leaves nothing behind, and stays failed.
 	engine_says(|| engine.containers().is_empty()).await;
 	node.failed(&agent, &gpus).await;
-	// A container in the way, of another's, is left alone.
+	// Another owner's container of the same name is left alone.
 	let name = format!(
 		"kaisar-90-7-{}-{}",
 		&hex::encode(node.world.genesis)[..8],
@@ -545,7 +549,7 @@ async fn what_is_taken_away_from_outside_is_started_again() {
 	let address = node.running(&agent, &order).await;
 	assert!(node.page(address, "/").await.is_ok());
 	assert_ne!(engine.only(), first);
-	// With its image, too: that is no failure of the order, which was served. It is made good.
+	// With its image, too: the order was served before, so this is repaired and does not fail it.
 	let second = engine.only();
 	engine.client(&["rmi", "--force", "localhost/kaisar-web:1"]);
 	if Engine::is_docker() {
@@ -554,7 +558,7 @@ async fn what_is_taken_away_from_outside_is_started_again() {
 	}
 	node.wait(&agent, Some(&order), |state| {
 		assert!(!matches!(state, ContainerState::Failed { .. }));
-		matches!(state, ContainerState::Unknown { message } if message.contains("is not here"))
+		matches!(state, ContainerState::Unknown { message } if message.contains("does not have the image"))
 	})
 	.await;
 	script(engine.dir(), "images", &[&engine.port.to_string()]);
@@ -575,7 +579,7 @@ async fn an_agent_that_restarts_finds_its_containers() {
 		node.page(address, "/").await.is_ok(),
 		"it goes on without the agent"
 	);
-	// It goes on from what it was told, before its node asks.
+	// It resumes from its stored state, before its node asks.
 	let agent = node.agent().await;
 	until(LIMIT, async || {
 		let served = agent.containers().served(1)?;
@@ -584,7 +588,7 @@ async fn an_agent_that_restarts_finds_its_containers() {
 	.await;
 	node.running(&agent, &order).await;
 	assert_eq!(engine.only(), container);
-	// It ended while nobody looked: no one knows why, so it is started again.
+	// It ended while the agent was down: the cause is unknown, so it is started again.
 	agent.stop().await;
 	engine.stop(&container).await;
 	let agent = node.agent().await;
@@ -621,7 +625,7 @@ async fn an_agent_that_lost_its_folder_removes_what_nobody_claims() {
 async fn an_engine_that_is_away_is_no_exit() {
 	let engine = Engine::start();
 	let mut settings = engine.settings();
-	// What comes up without its ports is started once more.
+	// A container that comes up without its ports is started once more.
 	settings.timeouts.healthy = Duration::from_secs(10);
 	let node = Node::new(settings);
 	let agent = node.agent().await;
@@ -644,7 +648,7 @@ async fn an_engine_that_is_away_is_no_exit() {
 	engine.start_again();
 	node.running(&agent, &order).await;
 	assert_eq!(engine.only(), container);
-	// It ends while the engine is away, as all of Docker's do when it is stopped.
+	// It ends while the engine is down, like all of Docker's when it is stopped.
 	let process = engine.inspect(&container, "{{.State.Pid}}");
 	engine.halt();
 	node.wait(&agent, Some(&order), is_unknown).await;
@@ -690,7 +694,7 @@ async fn an_order_that_nobody_asks_about_ends_by_the_agents_own_clock() {
 	node.ask(&agent, Some(&order)).await;
 	engine_says(|| engine.containers().is_empty()).await;
 	assert_eq!(agent.containers().served(1), None);
-	// Also if it was over while the agent was stopped.
+	// The same if its time ended while the agent was stopped.
 	order = web(2);
 	node.running(&agent, &order).await;
 	order.keep_ms = 10_000;
@@ -740,10 +744,10 @@ async fn an_agent_without_an_engine_says_so() {
 	node.absent(&agent).await;
 	let (failure, message) = node.failed(&agent, &web(1)).await;
 	assert_eq!(failure, DeployFailure::NoEngine);
-	assert_eq!(message, "no container engine");
+	assert_eq!(message, "this machine has no container engine");
 	node.absent(&agent).await;
 	agent.stop().await;
-	// One that should be there, and does not answer, is given some time.
+	// An engine that should run but does not answer gets some time.
 	let node = Node::new(Settings {
 		engine: EngineChoice::Socket(PathBuf::from("/nowhere/engine.sock")),
 		timeouts: Timeouts {
@@ -780,7 +784,7 @@ async fn garbage_and_strangers_get_nothing() {
 	let body = codec::Encode::encode(&request);
 	assert_eq!(post("another", body.clone()).await, 401);
 	assert_eq!(post(TOKEN, body).await, 200);
-	// There is no end of workers, and only so many are kept.
+	// The number of kept workers is bounded.
 	for worker in 0..100 {
 		let request = OrderRequest {
 			genesis: node.world.genesis,
@@ -797,7 +801,7 @@ async fn garbage_and_strangers_get_nothing() {
 	}
 }
 
-/// An image in a registry of the test's own.
+/// An image in the test's own registry.
 struct Registry {
 	/// A layer, the image's configuration and its manifest, with their digests.
 	layer: (String, Vec<u8>),
@@ -878,7 +882,7 @@ impl Registry {
 		(registry, address)
 	}
 
-	/// The layer in pieces: three quarters at once, the last when it may go.
+	/// The layer in pieces: three quarters at once, the last after a signal.
 	fn layer(self: Arc<Self>) -> Response {
 		let size = self.layer.1.len();
 		let pieces = futures::stream::iter(0..4).then(move |quarter| {
@@ -927,7 +931,7 @@ async fn an_image_that_is_not_there_is_pulled() {
 	settings.timeouts.stalled = Duration::from_secs(5);
 	let node = Node::new(settings);
 	let agent = node.agent().await;
-	// What the registry does not have fails; what it has and stops sending, too.
+	// An image that the registry does not have fails, and so does one that it stops sending.
 	let (failure, message) = node
 		.failed(&agent, &deployment(1, "registry.kaisar.test/other:1"))
 		.await;
@@ -942,7 +946,7 @@ async fn an_image_that_is_not_there_is_pulled() {
 	registry.open.store(true, Ordering::SeqCst);
 	let container = node.running(&agent, &order).await;
 	assert_eq!(node.page(container, "/").await.unwrap(), "pulled\n");
-	// The next order that names it does not have to wait: the registry may be gone.
+	// The next order for it does not wait, even if the registry is down.
 	registry.open.store(false, Ordering::SeqCst);
 	node.running(&agent, &deployment(3, "registry.kaisar.test/web:1"))
 		.await;

@@ -1,5 +1,5 @@
-//! The memory that a stranger's bytes take, counted by this binary's allocator. A process of its own, and
-//! one test at a time, so that nothing else is counted.
+//! The memory that a stranger's bytes take, counted by this binary's allocator. The tests have a separate
+//! process and run one at a time, so that nothing else is counted.
 
 #[path = "compute/opened.rs"]
 mod opened;
@@ -33,11 +33,11 @@ use std::{
 use tokio::io::AsyncWriteExt;
 use world::{CHECKERS, World, receipt, rogue};
 
-/// Bytes that are allocated now, and the most since [`measure`] began.
+/// Currently allocated bytes, and their maximum since [`measure`] started.
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes from which on a piece of memory has pages of its own, whatever was allocated before.
+/// Size from which an allocation has its own pages, whatever was allocated before.
 const MAPPED: usize = 32 << 20;
 
 /// The system's allocator, counted.
@@ -89,18 +89,19 @@ fn alone() -> MutexGuard<'static, ()> {
 	ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a measurement; the result gives the most bytes since then beyond those that were allocated.
+/// Starts a measurement; the result returns the maximum of bytes since then, above those allocated at its
+/// start.
 fn measure() -> impl Fn() -> usize {
 	let before = NOW.load(Relaxed);
 	PEAK.store(before, Relaxed);
 	move || PEAK.load(Relaxed) - before
 }
 
-/// Room for what is not the message: an agent, two QUIC endpoints and the buffers between them.
+/// Allowance beyond the message: an agent, two QUIC endpoints and the buffers between them.
 const AROUND: usize = 24 << 20;
 
-/// Returns a job of production's size with the largest claim: 16 GPUs of the largest class, and all openings as long
-/// as they may be.
+/// Returns a job of production's size with the largest claim: 16 GPUs of the largest class, and all openings
+/// as long as they may be.
 fn largest() -> Job {
 	let mut job = job(16);
 	job.bench = BenchParams::FULL;
@@ -139,7 +140,7 @@ fn hostile_answers_of_full_length_take_their_size_once() {
 		let job = Job::of_seat(&request).unwrap();
 		let roots = roots(job.plan());
 		request.root = roots.root(&job);
-		// No bandwidth is measured, and none of the rest is missed.
+		// The job measures no bandwidth, which the test does not need.
 		request.window = Some(kaisar_primitives::agent::WINDOW_MISSED);
 		let limit = |resource| proof::limit(&job, &roots.sizes, resource);
 		let all: usize = Resource::ALL.into_iter().map(limit).sum();
@@ -185,8 +186,8 @@ fn hostile_answers_of_full_length_take_their_size_once() {
 	});
 }
 
-/// Memory that a verifier may take beside openings of the largest claim: the running hashes of 16 GPUs' turns, or a
-/// tree over a lane's digests.
+/// Memory that a verifier may take beside openings of the largest claim: the running hashes of 16 GPUs'
+/// turns, or a tree over a lane's digests.
 const VERIFIER: usize = 8 << 20;
 
 #[test]
@@ -216,8 +217,8 @@ fn the_largest_claim_is_verified_in_bounded_memory() {
 	}
 }
 
-/// Memory that decoding may take beside the message: parsers, a runtime, the job, and the pages and lines that a
-/// verifier computes.
+/// Memory that decoding may take beside the message: parsers, a runtime, the job, and the pages and lines
+/// that a verifier computes.
 const SMALL: usize = 1 << 20;
 
 #[test]
@@ -225,7 +226,7 @@ fn decoding_anything_takes_no_more_than_its_bound() {
 	let _alone = alone();
 	let mut random = StdRng::seed_from_u64(11);
 	for (name, target) in TARGETS {
-		// Memory that is set up once is not part of a message.
+		// Memory that is allocated once does not belong to a message.
 		target(&[]);
 		let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
 			.join("fuzz/corpus")
@@ -236,7 +237,7 @@ fn decoding_anything_takes_no_more_than_its_bound() {
 			.collect();
 		assert!(!inputs.is_empty(), "{name} has no corpus");
 		for seed in inputs.clone() {
-			// A count near the largest that there are, at each place where one may be.
+			// A count near the maximum, at each place of a count.
 			let last = seed.len().min(512);
 			for at in (0..last).step_by(1 + last / 48) {
 				let mut bytes = seed.clone();

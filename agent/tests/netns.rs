@@ -1,8 +1,8 @@
-//! Bandwidth over lines of a known speed: a worker and a committee of three, each in a network namespace
-//! of its own, with `tc` on the worker's line. Needs root and iproute2 (`scripts/setup.sh` installs it).
+//! Bandwidth over lines of a known speed: a worker and a committee of three, each in its own network
+//! namespace, with `tc` on the worker's line. Needs root and iproute2 (`scripts/setup.sh` installs it).
 //!
-//! Four agents move up to 3 Gb/s of encrypted bytes through this machine's cores, so what else runs on
-//! them has to wait: what is measured is the line.
+//! Four agents move up to 3 Gb/s of encrypted bytes through this machine's cores. Nothing else may run on
+//! them meanwhile, so that the test measures the line and not the cores.
 #![cfg(target_os = "linux")]
 
 #[path = "suite/world.rs"]
@@ -36,7 +36,7 @@ use tokio::{
 };
 use world::{CHECKERS, WORKER, World, own_addr, pair, ran, receipt};
 
-/// One test at a time, whether they share a process or not, before all else that runs on this machine.
+/// One test at a time across processes, at a higher priority than other programs on this machine.
 fn alone() -> File {
 	static FIRST: Once = Once::new();
 	let turn =
@@ -87,7 +87,7 @@ impl Lines {
 			));
 			ip(&format!("-n {name} link set line up"));
 			if agent == WORKER {
-				// What leaves towards the worker, and what leaves from it.
+				// Packets to the worker, and packets from it.
 				let limit = |mbps| format!("root tbf rate {mbps}mbit burst 256kb latency 40ms");
 				let tc = format!("netns exec {hub} tc qdisc add dev port{at} ");
 				ip(&(tc + &limit(down_mbps)));
@@ -118,7 +118,7 @@ impl Lines {
 	}
 }
 
-/// The last part of the address of a machine that is far away.
+/// Last part of the address of a distant machine.
 const FAR: u8 = 99;
 
 fn address(agent: u8) -> Ipv4Addr {
@@ -134,7 +134,7 @@ async fn start(world: &World, name: u8) -> Agent {
 	.unwrap()
 }
 
-/// The committee's verdicts on a worker that claims a line, and has one.
+/// Returns the committee's verdicts on a worker with a claimed and a real line.
 fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> {
 	let lines = Lines::new(line.0, line.1);
 	let mut world = World::new();
@@ -153,7 +153,7 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 			for _ in CHECKERS {
 				tell.send(root).unwrap();
 			}
-			// It serves until all have checked it.
+			// The worker serves until all seats have checked it.
 			let _ = tokio::task::block_in_place(|| stopped.recv());
 			agent.stop().await;
 		})
@@ -180,7 +180,7 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 	verdicts
 }
 
-/// The line that a peer measures, as `detect --measure` has it done.
+/// Returns the line that a peer measures, like for `detect --measure`.
 fn measured_by_a_peer(line: (u32, u32)) -> Line {
 	let lines = Lines::new(line.0, line.1);
 	let (tell, told) = mpsc::channel();
@@ -245,7 +245,7 @@ fn detect_claims_nothing_for_the_speed_of_a_virtual_interface() {
 		"{claim}"
 	);
 	let said = String::from_utf8_lossy(&output.stderr);
-	assert!(said.contains("no network card tells its speed"), "{said}");
+	assert!(said.contains("no network card reports its speed"), "{said}");
 }
 
 /// The median, as the chain takes it.
@@ -256,7 +256,7 @@ fn tier(verdicts: &[Verdict]) -> u8 {
 	tiers[tiers.len() / 2]
 }
 
-/// The tier of a line that is what it is claimed to be, measured for as long as in production.
+/// Returns the tier of a line with an honest claim, measured as long as in production.
 fn tier_of_line(line: (u32, u32), expected: u8) {
 	let _alone = alone();
 	let verdicts = measured(line, line, 10);
@@ -273,8 +273,8 @@ fn the_tier_that_is_found_is_the_tier_of_the_line() {
 #[test]
 fn the_tier_of_a_fast_line_is_found() {
 	let _alone = alone();
-	// Four agents at this rate need two cores for themselves. What else the machine does can make it be found too low,
-	// and then it is measured again; nothing makes it be found too high.
+	// Four agents at this rate need two cores for themselves. Other load on the machine can only lower the
+	// measured tier, never raise it, so a low result is measured again.
 	let line = (800, 800);
 	for _ in 0..3 {
 		let verdicts = measured(line, line, 10);
@@ -289,8 +289,9 @@ fn the_tier_of_a_fast_line_is_found() {
 #[test]
 fn a_claim_of_more_than_the_line_is_found_out() {
 	let _alone = alone();
-	// Claimed: tier 4. There: twice tier 1, and half of it. The seats do not share a full line evenly, but however they
-	// do, the median of three is 1.5 times the line at most, which reaches neither 360 nor 90 Mb/s here.
+	// Claimed: tier 4. There: twice tier 1, and half of it. The seats do not share a full line evenly, but
+	// however they do, the median of three is 1.5 times the line at most, which reaches neither 360 nor 90
+	// Mb/s here.
 	for (line, expected) in [((220, 220), 1), ((50, 50), 0)] {
 		let verdicts = measured((2_000, 2_000), line, 5);
 		assert_eq!(tier(&verdicts), expected, "{line:?}: {verdicts:?}");
@@ -308,8 +309,8 @@ fn a_line_that_is_only_claimed_is_found_out() {
 	}
 }
 
-/// The verdicts of the seats on a worker that is no agent of ours, with a window each: all at the same time, or apart
-/// by this many seconds.
+/// The verdicts of the seats on a worker that is not our agent. Each seat has its own window: all at the
+/// same time, or this many seconds apart.
 fn seats(
 	lines: &Lines,
 	claimed: (u32, u32),
@@ -355,7 +356,7 @@ fn seats(
 	verdicts
 }
 
-/// The endpoint of a dishonest worker, whose address its checkers find.
+/// Creates the endpoint of a dishonest worker, whose address its checkers find.
 async fn dishonest(world: &World) -> Endpoint {
 	let network = Network::local(address(WORKER).into());
 	let endpoint = network.endpoint(&[WORKER; 32], &[ALPN]).await.unwrap();
@@ -365,7 +366,7 @@ async fn dishonest(world: &World) -> Endpoint {
 	endpoint
 }
 
-/// The seat that is served just now, and its streams.
+/// The currently served seat, and its streams.
 type Turn = watch::Sender<Option<(CheckerKey, usize)>>;
 
 /// Gives its whole line to one seat after the other, whichever comes first, and shows nothing otherwise.
@@ -455,7 +456,7 @@ fn seats_that_are_served_one_after_the_other_in_one_window_find_no_line() {
 fn without_one_window_each_seat_that_is_served_alone_finds_three_times_the_line() {
 	let _alone = alone();
 	let lines = Lines::new(THIRD.0, THIRD.1);
-	// What else the machine does can make a line be found too slow, and nothing makes it be found too fast.
+	// Other load on the machine can only make the line look slower, never faster, so the test retries.
 	for _ in 0..3 {
 		let verdicts = seats(&lines, CLAIM, 6, |_| [5; 32], one_seat_after_the_other);
 		if verdicts.iter().all(|verdict| verdict.bandwidth == 2) {
@@ -465,8 +466,8 @@ fn without_one_window_each_seat_that_is_served_alone_finds_three_times_the_line(
 	panic!("found too slow, three times");
 }
 
-/// The verdicts on a machine with a fast line that has the worker's key, and passes what is asked about the trial on to
-/// one with a slow line, which proves.
+/// The verdicts on a machine with a fast line that holds the worker's key and forwards the trial's requests
+/// to a machine with a slow line, which computes the proofs.
 fn fast_relay_before_a_slow_line() -> Vec<Verdict> {
 	let mut lines = Lines::new(CLAIM.0, CLAIM.1);
 	// The machine that proves has 20 Mb/s.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const GENESIS: [u8; 32] = [7; 32];
 const SEED: [u8; 32] = [9; 32];
-/// Large enough together that no plot is made at once.
+/// Sizes above the limit of plots that are made at once.
 const GROUP_MIB: u32 = 1;
 const GROUPS: u32 = 300;
 
@@ -74,7 +74,7 @@ impl Machine {
 		}
 	}
 
-	/// The root of a trial over the first groups, which says what all of them are.
+	/// Returns the root of a trial over the first groups, which depends on all of their bytes.
 	fn root(&self, groups: u32) -> [u8; 32] {
 		let plot = Plot::open(&self.data().join("plot"), &recipe().name(), recipe()).unwrap();
 		let size = Size { groups, reads: 1 };
@@ -146,7 +146,7 @@ fn beside_an_agent_the_agent_fills_the_plot() {
 		"{said}"
 	);
 	assert_eq!(agent.ready(&recipe()), 3);
-	// While something is timed it waits, and may be left to the agent.
+	// During a trial it waits, and can be left to the agent.
 	let _hold = agent.hold();
 	let child = machine.plot(4, &[]).spawn().unwrap();
 	let plan = machine.data().join("plot/plan");
@@ -158,7 +158,7 @@ fn beside_an_agent_the_agent_fills_the_plot() {
 	}
 	send(&child, libc::SIGINT);
 	let said = text(&child.wait_with_output().unwrap());
-	assert!(said.contains("The agent goes on."), "{said}");
+	assert!(said.contains("The agent continues."), "{said}");
 	assert_eq!(agent.ready(&recipe()), 3);
 	drop(lock);
 }

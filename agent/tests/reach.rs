@@ -1,6 +1,6 @@
-//! Agents that reach each other over the networks that people have. Each host is a network namespace, and each
-//! agent the real program with the options that its operator would give. A test takes the place of the nodes
-//! and of the DHT between them: it carries the agents' records, and asks for a check. Needs root, iproute2 and
+//! Agents that reach each other over common networks. Each host is a network namespace, and each agent the
+//! real program with the options that its operator would give. A test takes the place of the nodes and of
+//! the DHT between them: it carries the agents' records, and asks for a check. Needs root, iproute2 and
 //! iptables (`scripts/setup.sh` installs them).
 #![cfg(target_os = "linux")]
 
@@ -30,7 +30,7 @@ use std::{
 use tokio::net::UdpSocket;
 use world::{CHECKERS, TOKEN, WORKER, World, pair};
 
-/// Addresses of the test's internet. They sort after private ones.
+/// Addresses of the test's internet, which sort after private ones.
 const CHECKER_AT: &str = "193.5.0.11";
 const WORKER_AT: &str = "193.5.0.22";
 const RELAY_AT: &str = "193.5.0.33";
@@ -38,7 +38,7 @@ const GATE_AT: &str = "193.5.0.1";
 /// The worker behind the gateway, and the gateway as it sees it.
 const INSIDE: &str = "10.0.0.2";
 const GATE_INSIDE: &str = "10.0.0.1";
-/// Longest that a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A bridge that connects all public hosts.
@@ -170,7 +170,7 @@ impl Host {
 		std::fs::read_to_string(&self.log).unwrap()
 	}
 
-	/// Asks as the agent's node does, on the host's loopback address.
+	/// Sends a request like the agent's node, on the host's loopback address.
 	fn ask<T: Decode + Send + 'static>(&self, path: &str, body: impl Encode) -> T {
 		let (url, body) = (format!("{}{path}", self.url), body.encode());
 		let asked = self.space.spawn(async move || {
@@ -183,7 +183,7 @@ impl Host {
 		T::decode_all(&mut &asked.join().unwrap()[..]).unwrap()
 	}
 
-	/// Gives it records from the DHT, and returns the one that it leaves there.
+	/// Gives it records from the DHT, and returns the record that it publishes there.
 	fn exchange(&self, records: &[Vec<u8>]) -> Option<AddressRecord> {
 		let found = AddressesFound {
 			records: records.to_vec(),
@@ -193,7 +193,7 @@ impl Host {
 		AddressRecord::read(&self.key(), &book.record)
 	}
 
-	/// Waits until the record that it leaves in the DHT is as wanted.
+	/// Waits until the record that it publishes in the DHT meets the condition.
 	fn publishes(&self, wanted: impl Fn(&AddressRecord) -> bool) -> AddressRecord {
 		let deadline = Instant::now() + LIMIT;
 		loop {
@@ -231,7 +231,7 @@ impl Two {
 		}
 	}
 
-	/// Tells both of each other, and returns their records.
+	/// Gives each the other's record, and returns both records.
 	fn meet(&self, wanted: impl Fn(&AddressRecord) -> bool) -> (AddressRecord, AddressRecord) {
 		let worker = self.worker.publishes(wanted);
 		let checker = self.checker.publishes(|_| true);
@@ -240,7 +240,7 @@ impl Two {
 		(worker, checker)
 	}
 
-	/// Has the worker prove itself and the checker check it.
+	/// Lets the worker run its trial and the checker check it.
 	fn check(&self) -> Verdict {
 		let start = RoundStart {
 			genesis: self.world.genesis,
@@ -276,7 +276,7 @@ impl Two {
 		}
 	}
 
-	/// Has the worker checked, and shows both agents' logs if that fails.
+	/// Checks the worker, and shows both agents' logs on failure.
 	fn proves(&self) -> Verdict {
 		let verdict = self.check();
 		assert!(
@@ -289,7 +289,7 @@ impl Two {
 	}
 }
 
-/// Whether a record has this address before all others, and no private one.
+/// Returns whether this is the record's first address, and none of its addresses is private.
 fn only(record: &AddressRecord, address: &str) -> bool {
 	record.addresses == [address]
 }
@@ -421,7 +421,7 @@ fn agents_behind_nat_without_any_port_meet_through_our_relay() {
 	let url = format!("http://{listen}");
 	let two = Two::start(
 		(&inside, &["--no-port-mapping", "--relay-url", &url]),
-		// This one accepts no packet that it did not ask for, as behind a firewall.
+		// This gateway drops unsolicited packets, like a firewall.
 		(&checker, &["--relay-url", &url]),
 	);
 	let (worker, _) = two.meet(|record| !record.relays.is_empty());

@@ -5,7 +5,7 @@
 //! cargo run -p kaisar-cli --example read_chain -- ws://127.0.0.1:9944 [BLOCK HASH]
 //! ```
 //!
-//! Prints one JSON document. The view function is called through the runtime API, since `view_functions()` of
+//! Prints one JSON document. Calls the view function through the runtime API, since `view_functions()` of
 //! subxt 0.51 omits the length of the arguments.
 
 use codec::Decode;
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 			extrinsic.pallet_name(),
 			extrinsic.call_name()
 		));
-		// Its arguments, by name.
+		// Decode its arguments, by name.
 		let fields = extrinsic.iter_call_data_fields();
 		let decoded = fields.map(|field| field.decode_as::<Value>());
 		decoded.collect::<Result<Vec<_>, _>>()?;
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 		(id, Value::from_bytes(arguments)),
 	);
 	let answer = at.runtime_apis().call(call).await?;
-	let answer = answer.map_err(|why| format!("the view function does not answer: {why}"))?;
+	let answer = answer.map_err(|why| format!("the view function failed: {why}"))?;
 	let active_licenses = u32::decode(&mut &answer[..])?;
 
 	println!(

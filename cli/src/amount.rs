@@ -1,5 +1,4 @@
-//! Amounts of KAI and shares, as people write them and as the chain counts them. Exact integers
-//! throughout.
+//! Amounts of KAI and shares: conversions between decimals and the chain's integers, always exact.
 
 use crate::wrapper;
 use kaisar_primitives::{Balance, KAI};
@@ -7,14 +6,15 @@ use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
 use subxt::ext::scale_encode::EncodeAsType;
 
-/// Decimals of a KAI.
+/// Number of decimals of a KAI.
 const DECIMALS: usize = 18;
-/// Decimals of a share.
+/// Number of decimals of a share.
 const SHARE_DECIMALS: usize = 9;
 
-/// An amount of KAI, kept in units of 10⁻¹⁸ KAI.
+/// An amount in units of 10⁻¹⁸ KAI.
 ///
-/// Reads and writes decimals (`12.5`); in JSON it is a string of units, which no program rounds.
+/// Parsed and displayed as a decimal of KAI (`12.5`); in JSON it is a string that counts units, so that no
+/// program rounds it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, EncodeAsType)]
 #[encode_as_type(crate_path = "subxt::ext::scale_encode")]
 pub struct Kai(pub Balance);
@@ -28,7 +28,7 @@ impl FromStr for Kai {
 			.checked_mul(KAI)
 			.and_then(|units| units.checked_add(fraction))
 			.map(Self)
-			.ok_or_else(|| "that is more KAI than there can be".into())
+			.ok_or_else(|| format!("more than the largest amount, {} KAI", Self(Balance::MAX)))
 	}
 }
 
@@ -50,16 +50,16 @@ impl Serialize for Kai {
 	}
 }
 
-/// A share of something, in billionths. In JSON a decimal string: `"0.05"`.
+/// A share in billionths. In JSON it is a decimal string: `"0.05"`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, EncodeAsType)]
 #[encode_as_type(crate_path = "subxt::ext::scale_encode")]
 pub struct Share(pub u32);
 
 impl Share {
-	/// All of it.
+	/// The whole.
 	const ONE: u32 = 1_000_000_000;
 
-	/// Reads a percentage: `5`, `12.5`.
+	/// Parses a percentage: `5`, `12.5`, `12.5%`.
 	pub fn from_percent(text: &str) -> Result<Self, String> {
 		let (whole, fraction) =
 			decimal(text.strip_suffix('%').unwrap_or(text), SHARE_DECIMALS - 2)?;
@@ -69,10 +69,10 @@ impl Share {
 			.and_then(|parts| parts.checked_add(u32::try_from(fraction).ok()?))
 			.filter(|parts| *parts <= Self::ONE)
 			.map(Self)
-			.ok_or_else(|| "more than 100 %".into())
+			.ok_or_else(|| "a percentage is at most 100".into())
 	}
 
-	/// This share of an amount, rounded up.
+	/// Returns this share of an amount, rounded up; `None` on overflow.
 	pub fn of_up(self, amount: Kai) -> Option<Kai> {
 		let one = Balance::from(Self::ONE);
 		let (whole, rest) = (amount.0 / one, amount.0 % one);
@@ -108,29 +108,29 @@ impl Serialize for Share {
 wrapper!(Kai, Balance);
 wrapper!(Share, u32);
 
-/// The whole part of a decimal, and its fraction in units of the last of `decimals` digits.
+/// Parses a decimal into its whole part, and its fraction in units of the last of `decimals` digits.
 fn decimal(text: &str, decimals: usize) -> Result<(u128, u128), String> {
 	let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
 	let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
 	if !digits(whole) || !digits(fraction) || whole.len() + fraction.len() == 0 {
-		return Err("a decimal number was expected, as 650 or 12.5".into());
+		return Err("expected a decimal number, e.g. 650 or 12.5".into());
 	}
 	if fraction.len() > decimals {
 		return Err(format!(
-			"there are at most {decimals} digits after the point"
+			"more than {decimals} digits after the decimal point"
 		));
 	}
 	let number = |text: &str| match text {
 		"" => Ok(0),
 		text => text
 			.parse::<u128>()
-			.map_err(|_| "that is too much".to_owned()),
+			.map_err(|_| "the number is too large".to_owned()),
 	};
 	let scale = 10u128.pow((decimals - fraction.len()) as u32);
 	Ok((number(whole)?, number(fraction)? * scale))
 }
 
-/// A decimal, without zeros at its end.
+/// Formats a decimal without trailing zeros.
 fn undecimal(whole: u128, fraction: u128, decimals: usize) -> String {
 	if fraction == 0 {
 		return whole.to_string();
@@ -160,7 +160,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_no_amount_is_refused() {
+	fn texts_that_are_not_amounts_are_refused() {
 		for text in [
 			"",
 			".",

@@ -12,19 +12,19 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use subxt::utils::AccountId32;
 
 const NOTES: &str = "\
-Amounts are decimals of KAI with up to 18 digits after the point: 650, 12.5. With --json they are strings of
-units of 10⁻¹⁸ KAI, shares are decimals, and errors are one JSON document on standard error.
+Amounts are in KAI, with up to 18 digits after the decimal point: 650, 12.5. With --json, amounts are strings
+that count units of 10⁻¹⁸ KAI, shares are decimals, and an error is one JSON document on standard error.
 
 Exit codes:
-  0  done
-  2  the command line is not right
-  3  the node or the agent cannot be reached, or is of another version
-  4  the chain refused the call; standard error has the error's name
-  5  there is no such order, worker or account
-  6  it did not happen in time, or the order was closed meanwhile
-  7  the wallet, a key file, or a password";
+  0  success
+  2  invalid command line or input
+  3  the node or the agent is unreachable, or its version does not match this program
+  4  the chain refused the call; standard error names the chain's error
+  5  no such order, worker or port, or nothing to claim
+  6  timeout, or the order was closed while the command waited
+  7  the wallet, a key file or a password cannot be used";
 
-/// Rents machines on Kaisar, and puts machines on it.
+/// Rents machines on Kaisar, and provides machines to it.
 #[derive(Parser, Debug)]
 #[command(name = "kaisar", version, about, after_help = NOTES, max_term_width = 110)]
 pub struct Cli {
@@ -34,10 +34,10 @@ pub struct Cli {
 	pub command: Command,
 }
 
-/// Options of all commands.
+/// Options that all commands share.
 #[derive(Args, Debug)]
 pub struct Common {
-	/// The node to ask.
+	/// WebSocket URL of the node.
 	#[arg(
 		long,
 		global = true,
@@ -48,47 +48,47 @@ pub struct Common {
 	pub url: String,
 	#[command(flatten)]
 	pub wallet: WalletArgs,
-	/// Print JSON.
+	/// Print results and errors as JSON.
 	#[arg(long, global = true)]
 	pub json: bool,
-	/// Wait until a call's block is final, not only on the best chain.
+	/// Wait until a call's block is finalized; by default a block of the best chain is enough.
 	#[arg(long, global = true)]
 	pub finalized: bool,
-	/// Give up after so many seconds: for a call 120, for what is waited for besides 1,800.
+	/// Timeout in seconds (default: 120 for calls, 1800 for `order --wait` and `connect`).
 	#[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
 	pub timeout: Option<u64>,
 }
 
 impl Common {
-	/// How long to wait for a call.
+	/// Returns the timeout of a call.
 	pub fn call_timeout(&self) -> Duration {
 		Duration::from_secs(self.timeout.unwrap_or(120))
 	}
 
-	/// How long to wait for what the chain and others do after it.
+	/// Returns the timeout of what follows a call: matching, deployment, connecting.
 	pub fn wait_timeout(&self) -> Duration {
 		Duration::from_secs(self.timeout.unwrap_or(1_800))
 	}
 }
 
-/// Whose account it is.
+/// Options that choose the account.
 #[derive(Args, Clone, Debug, Default)]
 pub struct WalletArgs {
-	/// The wallet file; by default ~/.config/kaisar/wallet.json.
+	/// Wallet file (default: ~/.config/kaisar/wallet.json).
 	#[arg(long, global = true, env = "KAISAR_WALLET", value_name = "FILE")]
 	pub wallet: Option<PathBuf>,
-	/// A key instead of a wallet, as //Alice: for development, since others on this machine can see it.
+	/// Secret key in place of a wallet, e.g. //Alice. For development: others on this machine can see it.
 	#[arg(long, global = true, value_name = "SECRET")]
 	pub suri: Option<String>,
-	/// A file with the wallet's password; without it KAISAR_PASSWORD, or a question.
+	/// File with the wallet's password. Without it, KAISAR_PASSWORD is used, or the password is asked for.
 	#[arg(long, global = true, value_name = "FILE")]
 	pub password_file: Option<PathBuf>,
 }
 
-/// What to do.
+/// Command to run.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-	/// What a machine would cost.
+	/// Shows the price of a machine.
 	Quote {
 		#[command(flatten)]
 		machine: Machine,
@@ -99,202 +99,203 @@ pub enum Command {
 	Order(Order),
 	/// Lists orders, or shows one.
 	Orders {
-		/// The order to show.
+		/// Number of the order to show.
 		order: Option<u32>,
-		/// Orders of this account instead of the wallet's.
+		/// List this account's orders instead of the wallet's.
 		#[arg(long, value_name = "ADDRESS", value_parser = account, conflicts_with = "order")]
 		account: Option<AccountId32>,
-		/// Closed ones too.
+		/// List closed orders too; the chain keeps them for a week.
 		#[arg(long, conflicts_with = "order")]
 		all: bool,
 	},
-	/// Rents an order's machine for longer, at today's price.
+	/// Extends an order by some hours, at today's price.
 	Extend {
-		/// The order.
+		/// Number of the order.
 		order: u32,
-		/// For how many hours more.
+		/// Hours to add.
 		#[arg(long, value_parser = clap::value_parser!(u32).range(1..=8_760))]
 		hours: u32,
-		/// The most that it may cost; by default today's quote and 5 %.
+		/// Maximum price of the extension (default: today's quote plus 5 %).
 		#[arg(long, value_name = "KAI")]
 		max_price: Option<Kai>,
 	},
-	/// Ends an order. What was used is paid, at least an hour; the rest becomes credits.
+	/// Ends an order. The time used is paid, one hour at least; the rest becomes credits.
 	Cancel {
-		/// The order.
+		/// Number of the order.
 		order: u32,
 	},
-	/// Opens a local port that leads to the order's container, until the order is over or Ctrl-C.
+	/// Forwards a local port to the order's container, until the order ends or Ctrl-C is pressed.
 	Connect {
-		/// The order.
+		/// Number of the order.
 		order: u32,
-		/// The container's port; by default the one that the image exposes.
+		/// Port of the container (default: the port that the image exposes).
 		#[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
 		port: Option<u16>,
-		/// Where to listen; port 0 is any that is free.
+		/// Local address to listen on; port 0 takes any free port.
 		#[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
 		listen: SocketAddr,
-		/// The file with the client key with which it was ordered, if it was not the wallet's.
+		/// File with the client key that the order was placed with (default: the wallet's client key).
 		#[arg(long, value_name = "FILE")]
 		client_key: Option<PathBuf>,
-		/// Relay that may be used if the agent's record names it. Repeatable; none by default.
+		/// Relay to use if the agent's address record names it. Repeatable (default: none).
 		#[arg(long, value_name = "URL")]
 		relay_url: Vec<RelayUrl>,
-		/// Connect to private and loopback addresses too: for a chain on this machine or in this network.
+		/// Dial private and loopback addresses too, for a chain on this machine or in this network.
 		#[arg(long)]
 		private_addresses: bool,
 	},
-	/// Says that an order's machine or container does not answer: it is checked, for a bond.
+	/// Reports that an order's machine or container does not respond. It is checked, for a bond.
 	Report {
-		/// The order.
+		/// Number of the order.
 		order: u32,
-		/// What is wrong.
+		/// Problem to report.
 		#[arg(long, value_enum, default_value_t = Issue::NotServing)]
 		reason: Issue,
 	},
-	/// Closes an order that is past its end or its deadline, or whose worker failed. Anyone may.
+	/// Closes an order that is past its end or its deadline, or whose worker failed. Any account may do
+	/// this.
 	Close {
-		/// The order.
+		/// Number of the order.
 		order: u32,
 	},
-	/// Registers this or another machine as a worker. Fills its plot first, if the agent's data is on this machine.
+	/// Registers this or another machine as a worker. Fills its plot first if the agent's data is here.
 	Register(Register),
-	/// Balance, credits, workers and what can be claimed of an account; or one worker.
+	/// Shows an account's balance, credits, workers and claimable rewards, or one worker.
 	Status {
-		/// The worker to show.
+		/// Number of the worker to show.
 		worker: Option<u32>,
-		/// This account instead of the wallet's.
+		/// Show this account instead of the wallet's.
 		#[arg(long, value_name = "ADDRESS", value_parser = account, conflicts_with = "worker")]
 		account: Option<AccountId32>,
 	},
-	/// Stakes KAI on a worker, one's own or another's.
+	/// Stakes KAI on a worker, your own or another's.
 	Stake {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
-		/// How much.
+		/// Amount to stake.
 		#[arg(value_name = "KAI")]
 		amount: Kai,
 	},
-	/// Takes stake back from a worker: it unbonds, and can be withdrawn after that.
+	/// Takes stake back from a worker. It unbonds first; `kaisar withdraw` then pays it out.
 	Unstake {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
-		/// How much, or all.
+		/// Amount to take back, or all.
 		#[arg(value_name = "KAI|all")]
 		amount: AmountOrAll,
 	},
-	/// Withdraws stake that has unbonded.
+	/// Withdraws stake that has finished unbonding.
 	Withdraw {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
 	},
-	/// Claims all rewards: of one's workers, of one's stake on others', of one's checker.
+	/// Claims all rewards: from your workers, from your delegations and from your checker.
 	Claim {
-		/// Only of these workers.
+		/// Claim from these workers only.
 		workers: Vec<u32>,
 	},
-	/// Brings a worker back: it is verified again.
+	/// Brings a worker back online. It is verified again.
 	GoOnline {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
 	},
-	/// Takes a worker off the network, until it is brought back.
+	/// Takes a worker offline until `kaisar go-online`.
 	GoOffline {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
 	},
-	/// Sets the price per GPU-hour (per core-hour without a GPU) below which a worker is never rented out.
+	/// Sets the minimum price per GPU-hour (core-hour without a GPU) at which a worker is rented out.
 	SetPrice {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
-		/// The price.
+		/// Minimum price.
 		#[arg(value_name = "KAI")]
 		price: Kai,
 	},
-	/// Sets the most that others may delegate to a worker. What is there already stays.
+	/// Sets the maximum stake that others may delegate to a worker. Existing delegations stay.
 	SetDelegationCap {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
-		/// The most; 0 for nothing more.
+		/// Maximum delegated stake; 0 admits no new delegations.
 		#[arg(value_name = "KAI")]
 		most: Kai,
 	},
-	/// Sets the part of a worker's reward that all who stake on it share, its owner included.
+	/// Sets the part of a worker's reward that all its stakers share, its owner included.
 	SetCommission {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
-		/// The share.
+		/// Part of the reward, in percent.
 		#[arg(value_name = "PERCENT", value_parser = Share::from_percent)]
 		commission: Share,
 	},
 	/// Takes a worker off the network for good. Its stake unbonds.
 	Deregister {
-		/// The worker.
+		/// Number of the worker.
 		worker: u32,
 	},
-	/// Makes a wallet: an encrypted file, and twelve words that bring it back.
+	/// Creates a wallet: an encrypted file, and a recovery phrase of twelve words.
 	CreateWallet {
-		/// A name for it, which browser extensions show.
+		/// Name of the wallet, which browser extensions show.
 		#[arg(long, default_value = "kaisar")]
 		name: String,
 	},
-	/// Makes a wallet file of a recovery phrase, typed or piped in, or of a polkadot.js export.
+	/// Creates a wallet file from a recovery phrase, typed or piped in, or from a polkadot.js export.
 	ImportWallet {
-		/// A name for it, which browser extensions show.
+		/// Name of the wallet, which browser extensions show.
 		#[arg(long, default_value = "kaisar")]
 		name: String,
-		/// The encrypted JSON file of a browser extension, which keeps its password.
+		/// Encrypted JSON file from a browser extension; its password stays the same.
 		#[arg(long, value_name = "FILE")]
 		from: Option<PathBuf>,
 	},
-	/// Shows the wallet's address, and the client key with which it connects.
+	/// Shows the wallet's address and the client key that it connects with.
 	Address,
-	/// Lists the GPU classes, and what the tiers mean.
+	/// Lists the GPU classes and the tiers.
 	Classes,
-	/// Prints the completions for a shell.
+	/// Prints a completion script for a shell.
 	Completions {
-		/// The shell.
+		/// Shell to complete for.
 		shell: Shell,
 	},
 }
 
-/// The machine that is asked for. An order rents a machine as a whole.
+/// Requirements on the machine. An order rents a whole machine.
 #[derive(Args, Clone, Debug)]
 pub struct Machine {
-	/// GPU class: rtx4090, GPU_RTX_4090, 11; or none. `kaisar classes` lists them.
+	/// GPU class, e.g. rtx4090, GPU_RTX_4090 or 11; or none. `kaisar classes` lists them.
 	#[arg(long, value_parser = classes::parse, value_name = "CLASS")]
 	class: u16,
-	/// GPUs; by default 1, or none where the class is none.
+	/// Number of GPUs (default: 1, or 0 with --class none).
 	#[arg(long, value_name = "GPUS")]
 	count: Option<u8>,
-	/// Least bandwidth, a tier from 0 to 4.
+	/// Minimum bandwidth tier, 0 to 4.
 	#[arg(long, default_value_t = 0, value_name = "TIER", value_parser = tier())]
 	min_bandwidth: u8,
-	/// Least CPU, a tier from 0 to 4. Without GPUs it is the tier, from 1, and what the price is for.
+	/// Minimum CPU tier, 0 to 4. Without GPUs it is the exact tier, 1 to 4, and sets the price.
 	#[arg(long, value_name = "TIER", value_parser = tier())]
 	min_cpu: Option<u8>,
-	/// Least memory, a tier from 0 to 4.
+	/// Minimum memory tier, 0 to 4.
 	#[arg(long, default_value_t = 0, value_name = "TIER", value_parser = tier())]
 	min_memory: u8,
-	/// Least disk, a tier from 0 to 4.
+	/// Minimum disk tier, 0 to 4.
 	#[arg(long, default_value_t = 0, value_name = "TIER", value_parser = tier())]
 	min_disk: u8,
-	/// The country that it has to be in, as DE.
+	/// Country that the machine must be in, e.g. DE.
 	#[arg(long, value_name = "COUNTRY")]
 	region: Option<Region>,
-	/// The processor architecture that it must have.
+	/// Processor architecture that the machine must have.
 	#[arg(long, value_enum)]
 	arch: Option<Arch>,
-	/// Least major version of the GPU's driver.
+	/// Minimum major version of the GPU's driver.
 	#[arg(long, value_name = "VERSION")]
 	min_driver: Option<u16>,
-	/// Least CUDA version that the driver supports, as 12.8.
+	/// Minimum CUDA version that the driver supports, e.g. 12.8.
 	#[arg(long, value_name = "VERSION")]
 	min_cuda: Option<Cuda>,
 }
 
 impl Machine {
-	/// As the chain takes it.
+	/// Returns the requirement in the chain's form.
 	pub fn requirement(&self) -> Requirement {
 		Requirement {
 			gpu_class: self.class,
@@ -311,19 +312,19 @@ impl Machine {
 	}
 }
 
-/// For how long.
+/// Length and plan of an order.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Term {
-	/// Hours; by default the fewest that the plan allows.
+	/// Hours to rent (default: the plan's minimum).
 	#[arg(long, value_parser = clap::value_parser!(u32).range(1..=8_760))]
 	hours: Option<u32>,
-	/// For how long to commit, which lowers the price: month is 720 hours at least, quarter 2,160.
+	/// Commitment, which lowers the price: month is at least 720 hours, quarter 2,160.
 	#[arg(long, value_enum, default_value_t = Plan::OnDemand)]
 	pub plan: Plan,
 }
 
 impl Term {
-	/// Hours.
+	/// Returns the hours to rent.
 	pub fn hours(self) -> u32 {
 		self.hours.unwrap_or(self.plan.least_hours())
 	}
@@ -332,19 +333,19 @@ impl Term {
 /// An order to place.
 #[derive(Args, Debug)]
 pub struct Order {
-	/// What to run: an OCI image, as docker.io/library/nginx:1.27, or template:ID of the chain's list.
+	/// OCI image to run, e.g. docker.io/library/nginx:1.27, or template:ID from the chain's list.
 	pub image: Image,
 	#[command(flatten)]
 	pub machine: Machine,
 	#[command(flatten)]
 	pub term: Term,
-	/// The most that it may cost in all; by default today's quote and 5 %.
+	/// Maximum price of the whole order (default: today's quote plus 5 %).
 	#[arg(long, value_name = "KAI")]
 	pub max_price: Option<Kai>,
-	/// Credits to pay with; by default all that there are.
+	/// Credits to pay with (default: all of the account's).
 	#[arg(long, value_name = "KAI")]
 	pub credits: Option<Kai>,
-	/// A file with the client key that may connect, made if it is not there; by default the wallet's own.
+	/// File with the client key that may connect, created if missing (default: the wallet's client key).
 	#[arg(long, value_name = "FILE")]
 	pub client_key: Option<PathBuf>,
 	/// Wait until the container runs.
@@ -355,47 +356,47 @@ pub struct Order {
 /// A worker to register.
 #[derive(Args, Debug)]
 pub struct Register {
-	/// The node's base path, which has the worker's key and the agent's, on this machine.
+	/// Base path of the node on this machine; it holds the worker's key and the agent's.
 	#[arg(long, value_name = "FOLDER", conflicts_with_all = ["worker_suri", "worker_key_file", "agent_suri", "agent_key_file"])]
 	pub node_dir: Option<PathBuf>,
-	/// A file with the password of the node's keystore, if it has one.
+	/// File with the password of the node's keystore, if it has one.
 	#[arg(long, value_name = "FILE", requires = "node_dir")]
 	pub keystore_password_file: Option<PathBuf>,
-	/// A file with the worker key's phrase or seed.
+	/// File with the worker key's phrase or seed.
 	#[arg(long, value_name = "FILE", conflicts_with = "worker_suri")]
 	pub worker_key_file: Option<PathBuf>,
-	/// The worker key's phrase, seed or path: for development.
+	/// Phrase, seed or path of the worker key, for development.
 	#[arg(long, value_name = "SECRET")]
 	pub worker_suri: Option<String>,
-	/// The agent's key file: agents/provider/key in the chain's folder of the node.
+	/// Key file of the agent: agents/provider/key in the node's folder of the chain.
 	#[arg(long, value_name = "FILE", conflicts_with = "agent_suri")]
 	pub agent_key_file: Option<PathBuf>,
-	/// The agent key's phrase, seed or path: for development.
+	/// Phrase, seed or path of the agent key, for development.
 	#[arg(long, value_name = "SECRET")]
 	pub agent_suri: Option<String>,
-	/// The stake; by default the least that the claim needs.
+	/// Stake (default: the minimum for the claimed GPUs).
 	#[arg(long, value_name = "KAI")]
 	pub stake: Option<Kai>,
-	/// What `kaisar-agent detect --json` printed: a file, or - for standard input.
+	/// Output of `kaisar-agent detect --json`: a file, or - for standard input.
 	#[arg(long, value_name = "FILE")]
 	pub spec: Option<PathBuf>,
-	/// Do not fill the plot first. The agent fills it later, and less disk counts until then.
+	/// Register without filling the plot first. The agent fills it later; until then less disk counts.
 	#[arg(long)]
 	pub no_plot: bool,
 	#[command(flatten)]
 	pub hardware: Hardware,
 }
 
-/// What the machine claims. What is given here goes before what --spec says.
+/// Hardware that the machine claims. These options override --spec.
 #[derive(Args, Debug, Default)]
 pub struct Hardware {
-	/// GPU class.
+	/// GPU class, or none. `kaisar classes` lists them.
 	#[arg(long, value_parser = classes::parse, value_name = "CLASS")]
 	pub class: Option<u16>,
-	/// GPUs of that class.
+	/// Number of GPUs of that class.
 	#[arg(long, value_name = "GPUS")]
 	pub count: Option<u8>,
-	/// CPU cores.
+	/// Number of CPU cores.
 	#[arg(long)]
 	pub cpu_cores: Option<u16>,
 	/// Memory in GB.
@@ -410,22 +411,23 @@ pub struct Hardware {
 	/// Upload bandwidth in Mb/s.
 	#[arg(long, value_name = "MBPS")]
 	pub upload: Option<u32>,
-	/// The country that it is in, as DE.
+	/// Country that the machine is in, e.g. DE.
 	#[arg(long, value_name = "COUNTRY")]
 	pub region: Option<Region>,
-	/// Its processor architecture; amd64 by default.
+	/// Processor architecture (default: amd64).
 	#[arg(long, value_enum)]
 	pub arch: Option<Arch>,
 	/// Major version of the GPU's driver.
 	#[arg(long, value_name = "VERSION")]
 	pub driver: Option<u16>,
-	/// The CUDA version that the driver supports, as 12.8.
+	/// CUDA version that the driver supports, e.g. 12.8.
 	#[arg(long, value_name = "VERSION")]
 	pub cuda: Option<Cuda>,
 }
 
 impl Hardware {
-	/// The claim, on top of what was detected; what neither says is named.
+	/// Returns the claim: these options on top of the detected hardware. Fails with the names of those
+	/// missing.
 	pub fn claim(&self, detected: Option<WorkerSpec>) -> Result<WorkerSpec, Vec<&'static str>> {
 		let mut missing = Vec::new();
 		let mut say = |name, told: Option<u32>, found: Option<u32>| {
@@ -444,7 +446,7 @@ impl Hardware {
 		} else {
 			detected.map_or(0, |spec| spec.gpu_count)
 		};
-		// They only get narrower by what they were before.
+		// Lossless: both sources of the value are u16.
 		let narrow = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
 		let spec = WorkerSpec {
 			gpu_class: class,
@@ -490,12 +492,12 @@ impl Hardware {
 	}
 }
 
-/// An amount, or all there is.
+/// An amount, or all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AmountOrAll {
-	/// So much.
+	/// A given amount.
 	Amount(Kai),
-	/// All.
+	/// The whole amount.
 	All,
 }
 
@@ -514,12 +516,12 @@ fn tier() -> clap::builder::RangedI64ValueParser<u8> {
 	clap::value_parser!(u8).range(0..=4)
 }
 
-/// An account by its address, of any network's form.
+/// Parses an account's address, in any network's SS58 format.
 fn account(text: &str) -> Result<AccountId32, String> {
 	use sp_core::crypto::Ss58Codec;
 	sp_core::crypto::AccountId32::from_ss58check_with_version(text)
 		.map(|(account, _)| AccountId32(account.into()))
-		.map_err(|_| "that is no address".into())
+		.map_err(|_| "not an SS58 address of an account".into())
 }
 
 #[cfg(test)]
@@ -537,7 +539,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_machine_has_one_gpu_unless_it_is_said_otherwise() {
+	fn a_machine_has_one_gpu_by_default() {
 		let requirement = |line: &str| match parse(line).map(|cli| cli.command) {
 			Ok(Command::Quote { machine, term }) => (machine.requirement(), term.hours()),
 			other => panic!("{other:?}"),
@@ -555,7 +557,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_out_of_range_is_refused() {
+	fn values_out_of_range_are_refused() {
 		for line in [
 			"kaisar",
 			"kaisar quote",
@@ -592,7 +594,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_claim_is_what_was_told_on_top_of_what_was_found() {
+	fn options_override_the_detected_hardware() {
 		let found = WorkerSpec {
 			gpu_class: 11,
 			gpu_count: 2,

@@ -1,8 +1,7 @@
-//! The chain, through a node: what it says, and what it is told.
+//! The connection to the chain through a node: reads, calls, and the reasons of failures.
 //!
-//! Everything is encoded and decoded by the metadata that the node gives, so this program works with
-//! any runtime whose calls and view functions still have these names and fields. Reads are of the best
-//! block.
+//! The node's metadata governs encoding and decoding, so this program works with any runtime whose calls
+//! and view functions keep these names and fields. Reads are of the best block.
 
 use crate::{
 	amount::Kai,
@@ -35,17 +34,17 @@ use subxt::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// The state after a block.
+/// State after a block.
 type State = ClientAtBlock<Config, OnlineClientAtBlockImpl<Config>>;
-/// A transaction in a block.
+/// Transaction in a block.
 type InBlock = TransactionInBlock<Config, OnlineClientAtBlockImpl<Config>>;
 type Methods = LegacyRpcMethods<RpcConfigFor<Config>>;
 
-/// Longest that connecting, or an answer of the node, may take.
+/// Timeout of connecting, and of each answer of the node.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Blocks for which a signed transaction can be included.
+/// Number of blocks in which a signed transaction can be included.
 const MORTALITY: u64 = 64;
-/// Bytes of a view function's id.
+/// Length of a view function's id in bytes.
 const QUERY_ID: usize = 32;
 
 /// A connection to a node.
@@ -56,7 +55,7 @@ pub struct Chain {
 	url: String,
 }
 
-/// The chain's state after one block: what is asked of it fits together.
+/// The chain's state after one block. Reads of one `At` are consistent.
 pub struct At {
 	state: State,
 	url: String,
@@ -70,18 +69,18 @@ pub struct Done {
 	pub block_hash: String,
 	/// The extrinsic's hash.
 	pub extrinsic: String,
-	/// What the transaction cost.
+	/// Transaction fee.
 	pub fee: Option<Kai>,
-	/// Its events.
+	/// Events of the call.
 	events: ExtrinsicEvents<Config>,
 }
 
-/// How to wait for a call.
+/// State of a call's block to wait for, and a timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-	/// Until its block is final, not only on the best chain.
+	/// Wait until the block is finalized, not only in the best chain.
 	pub finalized: bool,
-	/// At most so long.
+	/// Timeout.
 	pub limit: Duration,
 }
 
@@ -90,7 +89,7 @@ impl Chain {
 	pub async fn connect(url: &str) -> Result<Self> {
 		let cannot = |why: String| {
 			Failure::unreachable(format!("cannot reach the node at {url}: {why}"))
-				.advise("start one, or name another with --url or KAISAR_URL")
+				.advise("start a node, or name another with --url or KAISAR_URL")
 		};
 		let connect = async {
 			let rpc = RpcClient::from_insecure_url(url).await?;
@@ -111,12 +110,12 @@ impl Chain {
 		})
 	}
 
-	/// The hash of the chain's first block.
+	/// Returns the hash of the chain's first block.
 	pub fn genesis(&self) -> [u8; 32] {
 		self.client.genesis_hash().0
 	}
 
-	/// The state after the best block.
+	/// Returns the state after the best block.
 	pub async fn best(&self) -> Result<At> {
 		let best = async {
 			let hash = self.methods.chain_get_block_hash(None).await?;
@@ -134,7 +133,7 @@ impl Chain {
 		}
 	}
 
-	/// Waits for the best blocks to come, one after the other.
+	/// Subscribes to new best blocks.
 	pub async fn blocks(&self) -> Result<Blocks<'_>> {
 		match timeout(PATIENCE, self.methods.chain_subscribe_new_heads()).await {
 			Ok(Ok(heads)) => Ok(Blocks { chain: self, heads }),
@@ -143,7 +142,7 @@ impl Chain {
 		}
 	}
 
-	/// Where the agent with this key says it is: its signed record, encoded.
+	/// Returns the encoded address record that the agent with this key signed, if the node has one.
 	pub async fn agent_address(&self, agent: [u8; 32]) -> Result<Option<Vec<u8>>> {
 		let asked: Result<Result<Option<String>, rpcs::Error>, _> = timeout(
 			PATIENCE,
@@ -157,9 +156,10 @@ impl Chain {
 			Ok(Ok(answer)) => answer,
 			Ok(Err(rpcs::Error::User(error))) => {
 				return Err(Failure::unreachable(format!(
-					"the node at {} cannot say where agents are: {error}",
+					"the node at {} does not serve addresses of agents: {error}",
 					self.url
-				)));
+				))
+				.advise("name another node with --url or KAISAR_URL"));
 			}
 			Ok(Err(error)) => return Err(lost(&self.url, error)),
 			Err(_) => return Err(silent(&self.url)),
@@ -169,7 +169,7 @@ impl Chain {
 		};
 		hex::decode(text.strip_prefix("0x").unwrap_or(&text))
 			.map(Some)
-			.map_err(|_| lost(&self.url, "it answers with what is no address"))
+			.map_err(|_| lost(&self.url, "the agent's address record is not hexadecimal"))
 	}
 
 	/// Signs a call, submits it, and waits until it was included and succeeded.
@@ -186,12 +186,12 @@ impl Chain {
 		let last = at.state.block_number() + MORTALITY;
 		let late = |what: &str| {
 			Failure::over(format!(
-				"{name} was {what} in {} s",
+				"{name} was {what} within {} s",
 				patience.limit.as_secs()
 			))
 			.advise(format!(
-				"it can be included up to block {last}; look after that before sending it again, or give a longer \
-				 --timeout"
+				"it may still be included up to block {last}: check after that block before you send it again, or give \
+				 a longer --timeout"
 			))
 		};
 
@@ -220,13 +220,13 @@ impl Chain {
 			let status = timeout_at(deadline, watch.next())
 				.await
 				.map_err(|_| late("not included"))?
-				.ok_or_else(|| lost(&self.url, "it does not say what became of the call"))?
+				.ok_or_else(|| lost(&self.url, "it stopped reporting the call's status"))?
 				.map_err(|error| self.of_progress(&name, error))?;
 			let block = match status {
 				TransactionStatus::InBestBlock(block) if !patience.finalized => block,
 				TransactionStatus::InFinalizedBlock(block) => block,
 				TransactionStatus::InBestBlock(_) => {
-					progress.say(format!("{name} is included, and not final yet"));
+					progress.say(format!("{name} is included, but not finalized yet"));
 					continue;
 				}
 				TransactionStatus::Error { message }
@@ -242,7 +242,7 @@ impl Chain {
 		}
 	}
 
-	/// Reads what a call did from the block that it is in.
+	/// Reads a call's outcome from its block.
 	async fn done(&self, block: &InBlock) -> Result<Done> {
 		let state = block.at().await.map_err(|error| lost(&self.url, error))?;
 		let events = block.fetch_events().await;
@@ -281,7 +281,7 @@ impl Chain {
 			ExtrinsicError::ErrorSubmittingTransaction(BackendError::Rpc(
 				RpcError::ClientError(rpcs::Error::User(error)),
 			)) => {
-				// What the pool has against it stands in the data, where there is any.
+				// The pool's reason is in the data, if there is any.
 				let why = error
 					.data
 					.as_ref()
@@ -306,14 +306,14 @@ impl Chain {
 	}
 }
 
-/// The best blocks, as they come.
+/// A subscription to best blocks.
 pub struct Blocks<'chain> {
 	chain: &'chain Chain,
 	heads: rpcs::client::RpcSubscription<<Config as subxt::Config>::Header>,
 }
 
 impl Blocks<'_> {
-	/// The state after the next best block.
+	/// Waits for the next best block and returns the state after it.
 	pub async fn next(&mut self) -> Result<At> {
 		match self.heads.next().await {
 			Some(Ok(_)) => self.chain.best().await,
@@ -324,15 +324,15 @@ impl Blocks<'_> {
 }
 
 impl At {
-	/// The block's number.
+	/// Returns the block's number.
 	pub fn number(&self) -> u32 {
 		u32::try_from(self.state.block_number()).unwrap_or(u32::MAX)
 	}
 
-	/// Asks a view function.
+	/// Calls a view function.
 	///
-	/// Arguments and answer are bytes in bytes, and the answer may be an error of the dispatch: subxt 0.51
-	/// knows neither, so it only finds the function and its types here.
+	/// The runtime API wraps arguments and answer in length-prefixed bytes, and the answer can be a dispatch
+	/// error. subxt 0.51 handles neither, so it is used only to find the function and its types.
 	pub async fn view<Answer: DecodeAsType>(
 		&self,
 		pallet: &str,
@@ -369,7 +369,7 @@ impl At {
 		.map_err(|error| unknown(&name, error))
 	}
 
-	/// Asks a view function that may refuse to answer, as a call would.
+	/// Calls a view function that can fail with a dispatch error, as a call can.
 	pub async fn try_view<Answer: DecodeAsType>(
 		&self,
 		pallet: &str,
@@ -380,7 +380,7 @@ impl At {
 		answer.map_err(|refusal| self.named(&refusal))
 	}
 
-	/// A refusal by its name, and what its pallet says of it.
+	/// Converts a refusal into a failure with its name and its pallet's documentation.
 	fn named(&self, refusal: &Refusal) -> Failure {
 		let inner = |kind: &str, error: &Value| match &error.value {
 			ValueDef::Variant(error) => format!("{kind}.{}", error.name),
@@ -399,24 +399,27 @@ impl At {
 			}
 			Refusal::Token(error) => Failure::refused(
 				inner("Token", error),
-				"the account has too little KAI at its disposal for this",
+				"the account's free balance is too low for this call",
 			)
-			.advise("`kaisar status` shows what it has"),
+			.advise("`kaisar status` shows the balance"),
 			Refusal::Arithmetic(error) => {
-				Failure::refused(inner("Arithmetic", error), "the amount is too large")
+				Failure::refused(inner("Arithmetic", error), "the amount overflows")
+					.advise("give a smaller amount")
 			}
 			Refusal::Transactional(error) | Refusal::Trie(error) => Failure::refused(
 				inner("Internal", error),
-				"the chain could not carry the call out",
-			),
+				"the chain could not execute the call",
+			)
+			.advise("try again; if it fails again, report a bug"),
 			Refusal::BadOrigin | Refusal::RootNotAllowed => {
-				Failure::refused("BadOrigin", "this account may not do this")
+				Failure::refused("BadOrigin", "this account is not allowed to make this call")
+					.advise("use the account that the call belongs to, with --wallet")
 			}
-			other => Failure::refused(format!("{other:?}"), "the chain refused it"),
+			other => Failure::refused(format!("{other:?}"), "the chain refused the call"),
 		}
 	}
 
-	/// Reads an item of storage, if it is there.
+	/// Reads an item of storage, if it exists.
 	pub async fn storage<Item: DecodeAsType, Keys>(
 		&self,
 		pallet: &str,
@@ -442,7 +445,7 @@ impl At {
 }
 
 impl Done {
-	/// The fields of the events of this name that the call deposited, in their order.
+	/// Returns the fields of the events of this name that the call deposited, in their order.
 	pub fn events<Fields: DecodeAsFields>(&self, pallet: &str, name: &str) -> Result<Vec<Fields>> {
 		let whole = format!("{pallet}.{name}");
 		let mut found = Vec::new();
@@ -457,7 +460,7 @@ impl Done {
 		Ok(found)
 	}
 
-	/// The fields of the first of them.
+	/// Returns the fields of the first event of this name.
 	pub fn event<Fields: DecodeAsFields>(
 		&self,
 		pallet: &str,
@@ -466,22 +469,21 @@ impl Done {
 		Ok(self.events(pallet, name)?.into_iter().next())
 	}
 
-	/// The same of an event that the call cannot do without.
+	/// Returns the fields of an event that every successful call deposits.
 	pub fn must<Fields: DecodeAsFields>(&self, pallet: &str, name: &str) -> Result<Fields> {
 		self.event(pallet, name)?
-			.ok_or_else(|| unknown(&format!("{pallet}.{name}"), "there is no such event"))
+			.ok_or_else(|| unknown(&format!("{pallet}.{name}"), "the event is missing"))
 	}
 }
 
-/// The node went away, or answered with nonsense.
+/// Reports a node that disconnected or gave an invalid answer.
 fn lost(url: &str, why: impl fmt::Display) -> Failure {
 	let why = plainly(why);
-	Failure::unreachable(format!(
-		"the node at {url} does not answer as it should: {why}"
-	))
+	Failure::unreachable(format!("the node at {url} failed to answer: {why}"))
+		.advise("check the node, or name another with --url or KAISAR_URL")
 }
 
-/// What an error says, without the layers that it came through.
+/// Returns an error's message without the layers that it passed through.
 fn plainly(error: impl fmt::Display) -> String {
 	const LAYERS: [&str; 6] = [
 		"Other RPC client error: ",
@@ -499,39 +501,39 @@ fn plainly(error: impl fmt::Display) -> String {
 	rest.into()
 }
 
-/// The node does not answer.
+/// Reports a node that does not answer in time.
 fn silent(url: &str) -> Failure {
-	lost(url, format!("nothing in {} s", PATIENCE.as_secs()))
+	lost(url, format!("no answer in {} s", PATIENCE.as_secs()))
 }
 
-/// The chain has no such call, view function, event or type.
+/// Reports a call, view function, event or type that the chain does not have, or has in another form.
 fn unknown(name: &str, why: impl fmt::Display) -> Failure {
 	Failure::unreachable(format!(
-		"the chain's {name} is not as this program knows it: {why}"
+		"the chain's {name} does not match this program: {why}"
 	))
-	.advise("kaisar and the node are of different versions")
+	.advise("use a kaisar of the node's version")
 }
 
-/// What the pool has against a transaction.
+/// Reports a transaction that the node's pool refused.
 fn of_pool(name: &str, why: &str) -> Failure {
 	let failure = Failure::refused(name, why);
 	if why.contains("pay some fees") {
-		failure.advise("the account has too little KAI for the transaction fee")
+		failure.advise("the balance does not cover the transaction fee; top up the account")
 	} else {
 		failure
 	}
 }
 
-/// Why a view function was not even called, laid out as the chain's type for it.
+/// Reason why a view function was not called, with the layout of the chain's type.
 #[derive(Debug, Decode)]
 enum ViewFunctionDispatchError {
 	NotImplemented,
-	/// Which one; it is shown by `Debug` alone.
+	/// The function's id, shown by `Debug` only.
 	NotFound(#[allow(dead_code)] [u8; QUERY_ID]),
 	Codec,
 }
 
-/// Why a call failed, or a view function gives no answer, laid out as the chain's type for errors.
+/// Dispatch error of a call or a view function, with the layout of the chain's type.
 #[derive(Debug, DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 enum Refusal {
@@ -552,31 +554,29 @@ enum Refusal {
 	Trie(Value),
 }
 
-/// An error of a pallet.
+/// Error of a pallet.
 #[derive(Debug, DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 struct ModuleError {
-	/// The pallet.
+	/// Index of the pallet.
 	index: u8,
-	/// The error, and what it holds.
+	/// Index of the error, and its encoded fields.
 	error: [u8; 4],
 }
 
-/// An error of a pallet, with what can be done about those that users meet.
+/// Converts an error of a pallet, with advice on those that users meet.
 fn of_module(pallet: &str, error: &str, docs: &[String]) -> Failure {
 	let name = format!("{pallet}.{error}");
 	let advice = match name.as_str() {
-		"Orders.PriceAboveLimit" => {
-			"the price moved; see `kaisar quote`, or give more with --max-price"
-		}
+		"Orders.PriceAboveLimit" => "the price moved; see `kaisar quote`, or raise --max-price",
 		"Orders.PriceBelowFloor" => {
-			"the price fell below its worker's floor; try later, or order anew"
+			"the price fell below its worker's floor; try later, or place a new order"
 		}
-		"Orders.TooFewHours" => "month is 720 hours at least, quarter 2,160",
+		"Orders.TooFewHours" => "month is at least 720 hours, quarter 2,160",
 		"Orders.NoPrice" => "`kaisar classes` lists the classes; not all of them have a price",
-		"Orders.InsufficientCredits" => "`kaisar status` shows them",
+		"Orders.InsufficientCredits" => "`kaisar status` shows the account's credits",
 		"Providers.StakeBelowMinimum" => {
-			"`kaisar status WORKER` shows the least; `kaisar register` takes it by default"
+			"`kaisar status WORKER` shows the minimum; `kaisar register` stakes it by default"
 		}
 		"Providers.BadProof" => "the keys must be those of the node and the agent of this worker",
 		_ => "",
@@ -594,7 +594,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn an_error_is_told_without_its_layers() {
+	fn an_error_is_shown_without_its_layers() {
 		assert_eq!(
 			plainly(
 				"Other RPC client error: RPC error: client error: RPC error: Connection refused"
@@ -605,7 +605,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_the_pool_says_is_a_refusal() {
+	fn the_pools_reason_is_a_refusal() {
 		let failure = of_pool(
 			"Orders.place_order",
 			"Inability to pay some fees (e.g. low)",
@@ -615,10 +615,10 @@ mod tests {
 	}
 
 	#[test]
-	fn an_error_of_a_pallet_has_its_docs_and_what_to_do() {
+	fn an_error_of_a_pallet_has_its_docs_and_advice() {
 		let docs = [
-			"It costs more than".to_owned(),
-			" the customer would pay.".to_owned(),
+			"The price exceeds".to_owned(),
+			" the order's limit.".to_owned(),
 		];
 		let failure = of_module("Orders", "PriceAboveLimit", &docs);
 		assert_eq!(failure.name.as_deref(), Some("Orders.PriceAboveLimit"));

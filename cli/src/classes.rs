@@ -1,4 +1,4 @@
-//! GPU classes by the names that people call them, and tiers by what they mean.
+//! Names of GPU classes, and texts of tiers.
 
 use kaisar_math::{
 	classes::{self, CLASSES, GpuClassInfo},
@@ -6,10 +6,10 @@ use kaisar_math::{
 };
 use kaisar_primitives::GpuClass;
 
-/// The id that a name or a number stands for: `11`, `rtx4090`, `RTX 4090`, `GPU_RTX_4090`, `none`.
+/// Parses a class by its number or name: `11`, `rtx4090`, `RTX 4090`, `GPU_RTX_4090`, `none`.
 ///
-/// A number need not be in this program's table: governance appends to the chain's. From 1000 on it is
-/// rather a part of a name, as 4090, if there is such a name.
+/// A number need not be in this program's table, since governance can append to the chain's. A number of
+/// 1000 or more is taken as part of a name, e.g. 4090, if a name contains it.
 pub fn parse(text: &str) -> Result<GpuClass, String> {
 	let wanted = plain(text);
 	if let Ok(id) = text.parse::<GpuClass>()
@@ -33,10 +33,10 @@ pub fn parse(text: &str) -> Result<GpuClass, String> {
 	match close[..] {
 		[class] => Ok(class.id),
 		[] => Err(format!(
-			"there is no GPU class {text:?}; `kaisar classes` lists them"
+			"no GPU class is named {text:?}; `kaisar classes` lists them"
 		)),
 		_ => Err(format!(
-			"{text:?} may be {}",
+			"{text:?} is ambiguous: {}",
 			close
 				.iter()
 				.map(|class| name(class.id))
@@ -46,7 +46,7 @@ pub fn parse(text: &str) -> Result<GpuClass, String> {
 	}
 }
 
-/// The name of a class, short: `RTX_4090`; `class 34` where it is not known, `none` for 0.
+/// Returns the short name of a class: `RTX_4090`; `class 34` for an unknown one, `none` for 0.
 pub fn name(class: GpuClass) -> String {
 	match (class, classes::get(class)) {
 		(0, _) => "none".into(),
@@ -55,7 +55,7 @@ pub fn name(class: GpuClass) -> String {
 	}
 }
 
-/// The GPUs of a machine: `2 × RTX_4090`, `no GPU`.
+/// Formats the GPUs of a machine: `2 × RTX_4090`, `no GPU`.
 pub fn gpus(class: GpuClass, count: u8) -> String {
 	if class == 0 || count == 0 {
 		"no GPU".into()
@@ -64,7 +64,7 @@ pub fn gpus(class: GpuClass, count: u8) -> String {
 	}
 }
 
-/// What a tier means, by the lower edges of all tiers: `≥ 32`, or `any`.
+/// Formats a tier by the lower edges of all tiers: `≥ 32`, or `any`.
 pub fn tier(edges: &[u32; 4], tier: u8) -> String {
 	match usize::from(tier).checked_sub(1).and_then(|i| edges.get(i)) {
 		Some(least) => format!("≥ {least}"),
@@ -72,7 +72,7 @@ pub fn tier(edges: &[u32; 4], tier: u8) -> String {
 	}
 }
 
-/// What a bandwidth tier means: `≥ 400/300`, or `any`.
+/// Formats a bandwidth tier: `≥ 400/300`, or `any`.
 pub fn bandwidth(tier: u8) -> String {
 	let edge = usize::from(tier).checked_sub(1);
 	match edge.and_then(|i| tiers::BANDWIDTH.get(i)) {
@@ -81,7 +81,7 @@ pub fn bandwidth(tier: u8) -> String {
 	}
 }
 
-/// Without what is written in many ways: `GPU_RTX_4090`, `Nvidia RTX 4090` → `rtx4090`.
+/// Normalizes a name: `GPU_RTX_4090`, `Nvidia RTX 4090` → `rtx4090`.
 fn plain(text: &str) -> String {
 	let text: String = text
 		.chars()
@@ -101,7 +101,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn classes_are_known_by_many_names() {
+	fn a_class_has_many_names() {
 		for (text, id) in [
 			("11", 11),
 			("rtx4090", 11),
@@ -131,7 +131,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_name_that_may_be_several_or_none_is_refused() {
+	fn ambiguous_and_unknown_names_are_refused() {
 		assert!(parse("3080").is_err(), "there is a Ti too");
 		let several = parse("h100").expect_err("there are two");
 		assert!(several.contains("H100_80GB_SXM") && several.contains("H100_80GB_PCIE"));
@@ -141,7 +141,7 @@ mod tests {
 	}
 
 	#[test]
-	fn tiers_say_what_they_ask_for() {
+	fn tiers_are_formatted_by_their_lower_edges() {
 		assert_eq!(tier(&tiers::MEMORY, 2), "≥ 32");
 		assert_eq!(tier(&tiers::MEMORY, 0), "any");
 		assert_eq!(bandwidth(2), "≥ 400/300");

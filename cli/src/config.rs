@@ -1,6 +1,6 @@
-//! The chain's primitive types, as subxt is configured with them.
+//! subxt's configuration for the chain.
 
 use subxt::SubstrateConfig;
 
-/// The chain as subxt sees it.
+/// The chain's primitive types, for subxt.
 pub type Config = SubstrateConfig;

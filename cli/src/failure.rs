@@ -1,31 +1,31 @@
-//! What can go wrong, what to do about it, and the exit code that says so to a script.
+//! Failures: a message, advice, and an exit code for scripts.
 
 use serde::Serialize;
 use std::{fmt, process::ExitCode};
 
-/// A result of this program's functions.
+/// Result of this program's functions.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// What kind of failure it is. Each has an exit code of its own.
+/// Kind of a failure. Each has an exit code of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-	/// The command line, or what was piped in, is not right.
+	/// The command line or the piped input is invalid.
 	Usage,
-	/// The node or the agent cannot be reached, or does not speak this program's language.
+	/// The node or the agent cannot be reached, or its version does not match this program.
 	Unreachable,
 	/// The chain refused the call.
 	Refused,
-	/// There is no such thing on the chain.
+	/// The order, worker, port or reward does not exist.
 	NotFound,
-	/// It did not happen in time, or the order was closed meanwhile.
+	/// A timeout passed, or the order was closed meanwhile.
 	Over,
-	/// The wallet, a key file or a password.
+	/// The wallet, a key file or a password cannot be used.
 	Wallet,
 }
 
 impl Kind {
-	/// The exit code.
+	/// Returns the exit code.
 	pub fn code(self) -> u8 {
 		match self {
 			Self::Usage => 2,
@@ -38,21 +38,20 @@ impl Kind {
 	}
 }
 
-/// The end of a command that did not succeed.
+/// Reason why a command failed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Failure {
-	/// What kind it is.
+	/// Kind, which determines the exit code.
 	pub kind: Kind,
-	/// The name of the chain's error, as `Orders.PriceAboveLimit`, or of the reason for which an order
-	/// was closed.
+	/// Name of the chain's error, e.g. `Orders.PriceAboveLimit`, or the reason why an order was closed.
 	#[serde(skip_serializing_if = "Option::is_none")]
 	pub name: Option<String>,
-	/// The order that it is about, where the command line did not name it.
+	/// Number of the order that the command placed before it failed.
 	#[serde(skip_serializing_if = "Option::is_none")]
 	pub order: Option<u32>,
-	/// What happened.
+	/// Condition that made the command fail.
 	pub message: String,
-	/// What can be done about it.
+	/// Next step for the user.
 	#[serde(skip_serializing_if = "Option::is_none")]
 	pub advice: Option<String>,
 }
@@ -68,55 +67,55 @@ impl Failure {
 		}
 	}
 
-	/// A mistake of the caller's.
+	/// Reports invalid input, or a failure of this machine's own system.
 	pub fn usage(message: impl fmt::Display) -> Self {
 		Self::new(Kind::Usage, message)
 	}
 
-	/// A node or an agent that does not answer.
+	/// Reports a node or an agent that does not respond as expected.
 	pub fn unreachable(message: impl fmt::Display) -> Self {
 		Self::new(Kind::Unreachable, message)
 	}
 
-	/// A call that the chain refused.
+	/// Reports a call that the chain refused.
 	pub fn refused(name: impl Into<String>, message: impl fmt::Display) -> Self {
 		Self::new(Kind::Refused, message).named(name)
 	}
 
-	/// Something that the chain does not have.
+	/// Reports an order, worker, port or reward that does not exist.
 	pub fn not_found(message: impl fmt::Display) -> Self {
 		Self::new(Kind::NotFound, message)
 	}
 
-	/// Something that did not happen, and will not.
+	/// Reports a timeout or an order that ended.
 	pub fn over(message: impl fmt::Display) -> Self {
 		Self::new(Kind::Over, message)
 	}
 
-	/// A wallet, a key file or a password.
+	/// Reports a wallet, a key file or a password that cannot be used.
 	pub fn wallet(message: impl fmt::Display) -> Self {
 		Self::new(Kind::Wallet, message)
 	}
 
-	/// Names it.
+	/// Sets the name of the chain's error or reason.
 	pub fn named(mut self, name: impl Into<String>) -> Self {
 		self.name = Some(name.into());
 		self
 	}
 
-	/// Says which order it is about.
+	/// Sets the order that the command placed.
 	pub fn of_order(mut self, order: u32) -> Self {
 		self.order = Some(order);
 		self
 	}
 
-	/// Says what can be done.
+	/// Sets the next step for the user.
 	pub fn advise(mut self, advice: impl fmt::Display) -> Self {
 		self.advice = Some(advice.to_string());
 		self
 	}
 
-	/// Tells it on standard error: in one line, or as one JSON document.
+	/// Prints the failure to standard error, as one line or as one JSON document, and returns the exit code.
 	pub fn tell(&self, json: bool) -> ExitCode {
 		if json {
 			eprintln!("{}", serde_json::json!({ "error": self }));
@@ -129,7 +128,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
 	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-		// What a node or a file says may have several lines.
+		// Texts from a node or a file may have several lines.
 		let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
 		if let Some(name) = &self.name {
 			write!(f, "{}: ", line(name))?;

@@ -1,4 +1,4 @@
-//! The keys of a worker and their proof of possession, from where the node keeps them.
+//! The keys of a worker, read from the node's files, and their proof of possession.
 
 use crate::{
 	failure::{Failure, Result},
@@ -18,14 +18,14 @@ const AGENT_KEY: &str = "agents/provider/key";
 
 /// The keys of a worker.
 pub struct Keys {
-	/// The node's.
+	/// Key of the node.
 	pub worker: sr25519::Pair,
-	/// The agent's.
+	/// Key of the agent.
 	pub agent: ed25519::Pair,
 }
 
 impl Keys {
-	/// The keys of the provider's node whose base path, or whose chain's folder, this is.
+	/// Reads the keys of a provider's node from its base path or its folder of a chain.
 	pub fn of_node(folder: &Path, password: Option<&str>) -> Result<Self> {
 		let chain = chain_folder(folder)?;
 		Ok(Self {
@@ -34,12 +34,12 @@ impl Keys {
 		})
 	}
 
-	/// Their public halves.
+	/// Returns the public keys.
 	pub fn public(&self) -> (Key, Key) {
 		(Key(self.worker.public().0), Key(self.agent.public().0))
 	}
 
-	/// Both sign that they are `account`'s.
+	/// Signs with both keys that they belong to `account`.
 	pub fn proof(&self, genesis: [u8; 32], account: &[u8; 32]) -> KeyProof {
 		let payload = possession_payload(KeyRole::Worker, H256(genesis), account);
 		KeyProof {
@@ -49,19 +49,27 @@ impl Keys {
 	}
 }
 
-/// A worker key by its phrase, seed, or path.
+/// Derives a worker key from its phrase, seed or path.
 pub fn worker_key(secret: &str, password: Option<&str>) -> Result<sr25519::Pair> {
-	sr25519::Pair::from_string(secret.trim(), password)
-		.map_err(|_| Failure::wallet("the worker's secret is neither a phrase nor a seed"))
+	sr25519::Pair::from_string(secret.trim(), password).map_err(|_| not_a_secret("worker"))
 }
 
-/// An agent key by its phrase, seed, or path.
+/// Derives an agent key from its phrase, seed or path.
 pub fn agent_key(secret: &str) -> Result<ed25519::Pair> {
-	ed25519::Pair::from_string(secret.trim(), None)
-		.map_err(|_| Failure::wallet("the agent's secret is neither a phrase nor a seed"))
+	ed25519::Pair::from_string(secret.trim(), None).map_err(|_| not_a_secret("agent"))
 }
 
-/// The agent's key in its file: 32 bytes in hex.
+/// Reports a secret that is not valid, without repeating it.
+fn not_a_secret(owner: &str) -> Failure {
+	Failure::wallet(format!(
+		"the {owner} key is not a valid phrase, seed or path"
+	))
+	.advise(
+		"expected 12 or 24 words, 0x and 64 hexadecimal digits, or //Path on a development chain",
+	)
+}
+
+/// Reads the agent's key from its file: 32 bytes in hexadecimal.
 pub fn agent_of(path: &Path) -> Result<ed25519::Pair> {
 	seed(&read_text(path)?)
 		.map(|seed| ed25519::Pair::from_seed(&seed))
@@ -73,12 +81,12 @@ pub fn agent_of(path: &Path) -> Result<ed25519::Pair> {
 		})
 }
 
-/// The agent's key file of the provider's node whose base path, or whose chain's folder, this is.
+/// Returns the path of the agent's key file in a provider's base path or in its folder of a chain.
 pub fn agent_key_file(folder: &Path) -> Result<PathBuf> {
 	Ok(chain_folder(folder)?.join(AGENT_KEY))
 }
 
-/// The chain's folder in a node's base path: the one that has a provider's agent.
+/// Returns the folder of the chain in a node's base path: the only one with a provider's agent.
 fn chain_folder(folder: &Path) -> Result<PathBuf> {
 	let is_chain = |folder: &Path| folder.join(AGENT_KEY).is_file();
 	if is_chain(folder) {
@@ -94,10 +102,10 @@ fn chain_folder(folder: &Path) -> Result<PathBuf> {
 	match found.len() {
 		1 => Ok(found.remove(0)),
 		0 => Err(Failure::wallet(format!(
-			"{} is no base path of a provider's node: no chain in it has agents/provider/key",
+			"{} is not the base path of a provider's node: no chain in it has agents/provider/key",
 			folder.display()
 		))
-		.advise("start the node once with --provider; it makes the agent's key")),
+		.advise("start the node once with --provider; it creates the agent's key")),
 		_ => Err(Failure::wallet(format!(
 			"{} has several chains: {}",
 			folder.display(),
@@ -107,7 +115,7 @@ fn chain_folder(folder: &Path) -> Result<PathBuf> {
 	}
 }
 
-/// The worker key in a node's keystore: the only one there.
+/// Reads the only worker key in a node's keystore.
 fn worker_of(keystore: &Path, password: Option<&str>) -> Result<sr25519::Pair> {
 	let prefix = hex::encode(WORKER_KEY_TYPE.0);
 	let mut found: Vec<PathBuf> = fs::read_dir(keystore)
@@ -141,15 +149,16 @@ fn worker_of(keystore: &Path, password: Option<&str>) -> Result<sr25519::Pair> {
 		}
 	};
 	let secret: String = serde_json::from_str(&read_text(&path)?)
-		.map_err(|_| Failure::wallet(format!("{} is no key of a node", path.display())))?;
+		.map_err(|_| Failure::wallet(format!("{} is not a node's key file", path.display())))?;
 	let pair = worker_key(&secret, password)?;
 	if path.file_name().and_then(|name| name.to_str())
 		!= Some(&format!("{prefix}{}", hex::encode(pair.public())))
 	{
-		return Err(
-			Failure::wallet(format!("{} holds another key than it says", path.display()))
-				.advise("if the keystore has a password, give --keystore-password-file"),
-		);
+		return Err(Failure::wallet(format!(
+			"the key in {} is not the one in the file's name",
+			path.display()
+		))
+		.advise("if the keystore has a password, give --keystore-password-file"));
 	}
 	Ok(pair)
 }
@@ -219,7 +228,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_not_clear_is_asked_for() {
+	fn ambiguous_folders_are_refused() {
 		let folder = tempfile::tempdir().expect("there is room");
 		let refused = |what: &str| {
 			let failure = Keys::of_node(folder.path(), None).err().expect(what);

@@ -1,9 +1,9 @@
-//! The wallet file: polkadot.js' encrypted JSON, version 3, so that an account moves between this
-//! program and browser extensions either way.
+//! The wallet file: polkadot.js's encrypted JSON, version 3, so that an account can move between this
+//! program and browser extensions in both directions.
 //!
-//! The password is stretched with scrypt; what is encrypted (XSalsa20-Poly1305) is the 64-byte secret
-//! of the sr25519 pair in its ed25519 form, between two headers, and the public key. The address is in
-//! clear, so that reading a balance asks for no password.
+//! scrypt stretches the password. The encrypted part (XSalsa20-Poly1305) is the 64-byte secret of the
+//! sr25519 pair in its ed25519 form, between two headers, and the public key. The address is in clear, so
+//! that reading a balance needs no password.
 
 use crate::failure::{Failure, Result};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -27,23 +27,24 @@ use std::{
 const VERSION: &str = "3";
 const CONTENT: [&str; 2] = ["pkcs8", "sr25519"];
 const ENCRYPTION: [&str; 2] = ["scrypt", "xsalsa20-poly1305"];
-/// What stands before the secret, and between it and the public key.
+/// Bytes before the secret.
 const HEADER: [u8; 16] = [48, 83, 2, 1, 1, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
+/// Bytes between the secret and the public key.
 const DIVIDER: [u8; 5] = [161, 35, 3, 33, 0];
 const SALT: usize = 32;
 const NONCE: usize = 24;
 const SECRET: usize = 64;
 const PUBLIC: usize = 32;
-/// Bytes before what is encrypted: the salt, three parameters, the nonce.
+/// Length in bytes of the part before the encrypted one: the salt, three parameters, the nonce.
 const FRONT: usize = SALT + 3 * 4 + NONCE;
-/// Longest file that is read, in bytes.
+/// Maximum length of a file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// The parameters of scrypt that a file may name, as (log₂ N, p), with r = 8: those of polkadot.js. Any
-/// others might take all memory there is.
+/// Parameters of scrypt that a file may name, as (log₂ N, p), with r = 8: those of polkadot.js. Others
+/// could exhaust the memory.
 const ALLOWED: [(u8, u32); 6] = [(13, 10), (14, 5), (15, 3), (15, 1), (16, 2), (17, 1)];
 const R: u32 = 8;
-/// Those of a file that is written: 128 MiB and, on a usual machine, less than a second.
+/// Parameters of new files: 128 MiB and, on a usual machine, less than a second.
 const STRENGTH: (u8, u32) = (17, 1);
 
 /// A wallet file.
@@ -69,7 +70,9 @@ impl Keystore {
 		let mut random = [0; SALT + NONCE];
 		rand::rngs::OsRng
 			.try_fill_bytes(&mut random)
-			.map_err(|error| Failure::wallet(format!("there is no randomness: {error}")))?;
+			.map_err(|error| {
+				Failure::wallet(format!("the system gives no random numbers: {error}"))
+			})?;
 		let (salt, nonce) = random.split_at(SALT);
 		let (log_n, p) = STRENGTH;
 
@@ -125,10 +128,14 @@ impl Keystore {
 			&& holds(&self.encoding.r#type, &ENCRYPTION);
 		if !known {
 			return Err(Failure::wallet(
-				"the wallet is no encrypted sr25519 account of polkadot.js, version 3",
-			));
+				"the wallet file is not an encrypted sr25519 account of polkadot.js, version 3",
+			)
+			.advise("export the account again as a JSON file, or import its recovery phrase"));
 		}
-		let damaged = || Failure::wallet("the wallet file is damaged");
+		let damaged = || {
+			Failure::wallet("the wallet file is damaged")
+				.advise("restore it from its recovery phrase with `kaisar import-wallet`")
+		};
 		let bytes = BASE64.decode(&self.encoded).map_err(|_| damaged())?;
 		let (front, sealed) = bytes.split_at_checked(FRONT).ok_or_else(damaged)?;
 		let (salt, rest) = front.split_at(SALT);
@@ -144,13 +151,18 @@ impl Keystore {
 			.find(|(log_n, allowed)| n == 1 << log_n && p == *allowed && r == R)
 			.ok_or_else(|| {
 				Failure::wallet(format!(
-					"the wallet wants scrypt with N = {n}, p = {p}, r = {r}, which is not allowed"
+					"the wallet file names scrypt with N = {n}, p = {p}, r = {r}, which polkadot.js does not allow"
 				))
+				.advise("export the account again, or import its recovery phrase")
 			})?;
 
 		let plain = XSalsa20Poly1305::new(&stretch(password, salt, log_n, p)?)
 			.decrypt(Nonce::from_slice(nonce), sealed)
-			.map_err(|_| Failure::wallet("the password is wrong, or the wallet file is damaged"))?;
+			.map_err(|_| {
+				Failure::wallet("the password is wrong, or the wallet file is damaged").advise(
+					"try again, or restore it from its recovery phrase with `kaisar import-wallet`",
+				)
+			})?;
 		let secret = plain
 			.strip_prefix(&HEADER[..])
 			.and_then(|rest| rest.split_at_checked(SECRET))
@@ -163,13 +175,15 @@ impl Keystore {
 		let pair = sr25519::Pair::from(secret);
 		if self.account()? != AccountId32::from(pair.public()) {
 			return Err(Failure::wallet(
-				"the wallet file says another address than its key has",
-			));
+				"the wallet file names another address than that of its key",
+			)
+			.advise("restore it from its recovery phrase with `kaisar import-wallet`"));
 		}
 		Ok(pair)
 	}
 
-	/// The account. Whoever wrote the file could have put any address here: it is good for reading.
+	/// Returns the account by the file's address in clear, which is not authenticated: use it for
+	/// reading only.
 	pub fn account(&self) -> Result<AccountId32> {
 		AccountId32::from_ss58check_with_version(&self.address)
 			.map(|(account, _)| account)
@@ -180,19 +194,21 @@ impl Keystore {
 	pub fn read(path: &Path) -> Result<Self> {
 		let text = read_text(path)?;
 		serde_json::from_str(&text).map_err(|error| {
-			Failure::wallet(format!("{} is no wallet file: {error}", path.display()))
+			Failure::wallet(format!("{} is not a wallet file: {error}", path.display()))
+				.advise("name the wallet file with --wallet FILE")
 		})
 	}
 
-	/// Writes a wallet file for the owner only. A file that is there is never touched.
+	/// Writes a wallet file that only its owner can read. Never overwrites an existing file.
 	pub fn write(&self, path: &Path) -> Result<()> {
-		let text = serde_json::to_string_pretty(self)
-			.map_err(|error| Failure::wallet(format!("the wallet cannot be written: {error}")))?;
+		let text = serde_json::to_string_pretty(self).map_err(|error| {
+			Failure::wallet(format!("cannot format the wallet as JSON: {error}"))
+		})?;
 		write_new(path, &text)
 	}
 }
 
-/// The key that a password gives.
+/// Derives the encryption key from a password.
 fn stretch(password: &str, salt: &[u8], log_n: u8, p: u32) -> Result<Key> {
 	let cannot = |error: &dyn std::fmt::Display| Failure::wallet(format!("scrypt failed: {error}"));
 	let mut key = [0; 32];
@@ -202,7 +218,7 @@ fn stretch(password: &str, salt: &[u8], log_n: u8, p: u32) -> Result<Key> {
 	Ok(GenericArray::from(key))
 }
 
-/// The text of a small file that somebody named.
+/// Reads the text of a small file.
 pub fn read_text(path: &Path) -> Result<String> {
 	use std::io::Read;
 	let cannot = |error| Failure::wallet(format!("cannot read {}: {error}", path.display()));
@@ -213,7 +229,12 @@ pub fn read_text(path: &Path) -> Result<String> {
 		.read_to_string(&mut text)
 		.map_err(cannot)?;
 	if read as u64 > MAX_FILE {
-		return Err(Failure::wallet(format!("{} is too long", path.display())));
+		return Err(Failure::wallet(format!(
+			"{} is longer than {} KiB",
+			path.display(),
+			MAX_FILE / 1024
+		))
+		.advise("name another file"));
 	}
 	Ok(text)
 }
@@ -272,7 +293,7 @@ mod tests {
 		assert_ne!(keystore.encoded, again.encoded, "the salt is new each time");
 	}
 
-	/// Another implementation reads what this one writes.
+	/// Another implementation reads this one's files.
 	#[test]
 	fn subxt_signer_reads_it() {
 		let keystore = Keystore::encrypt(&pair(), PASSWORD, "a wallet").expect("it is encrypted");
@@ -321,7 +342,7 @@ mod tests {
 		// N = 2³¹: refused before anything is computed.
 		let failure = change(&|file| file.encoded = with(SALT + 3, 0x80));
 		assert!(failure.message.contains("scrypt"), "{failure}");
-		// Somebody else's address in clear.
+		// Another account's address in clear.
 		let failure = change(&|file| {
 			file.address = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty".into();
 		});

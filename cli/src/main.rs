@@ -1,22 +1,22 @@
 //! # `kaisar`
 //!
 //! The command-line client: customers rent machines with it, providers put machines on the network,
-//! delegators stake on them. `docs/cli.md` tells how.
+//! delegators stake on them. `docs/cli.md` is its manual.
 //!
-//! | module | what it is |
+//! | module | content |
 //! | --- | --- |
 //! | [`args`] | the command line |
-//! | [`commands`] | what each command does |
-//! | [`chain`] | the node: reads, calls, and why a call failed |
+//! | [`commands`] | the commands |
+//! | [`chain`] | the connection to the node: reads, calls, and the reasons of failed calls |
 //! | [`config`] | the chain's primitive types, for [`chain`] and [`wallet`] |
 //! | [`views`] | one typed function for each view function and storage item that is read |
-//! | [`types`], [`wrapper`] | what the chain's calls take and its view functions give |
+//! | [`types`], [`wrapper`] | arguments of the chain's calls and answers of its view functions |
 //! | [`wallet`], [`keystore`], [`keys`] | the account, its encrypted file, the keys of a worker |
 //! | [`amount`], [`classes`] | KAI, shares and GPU classes as people write them |
-//! | [`output`], [`failure`] | what is said, and the exit codes |
+//! | [`output`], [`failure`] | results, progress, errors and exit codes |
 //!
-//! Results go to standard output, everything else to standard error. What fails fails with a
-//! [`Failure`], whose kind is the exit code.
+//! Results go to standard output, everything else to standard error. Errors are reported as
+//! [`Failure`]s, whose kind determines the exit code.
 
 #![warn(missing_docs)]
 
@@ -42,7 +42,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
 	let cli = args::Cli::parse();
 	let json = cli.common.json;
-	// Who reads JSON is told nothing besides, unless it asks with RUST_LOG.
+	// With --json, log only if RUST_LOG is set.
 	let level = if json { "off" } else { "kaisar_tunnel=warn" };
 	let filter = tracing_subscriber::EnvFilter::try_from_default_env()
 		.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 		.with_writer(std::io::stderr)
 		.without_time()
 		.with_target(false)
-		.with_ansi(output::coloured(&std::io::stderr()))
+		.with_ansi(output::colored(&std::io::stderr()))
 		.init();
 
 	let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -60,7 +60,8 @@ fn main() -> ExitCode {
 	{
 		Ok(runtime) => runtime,
 		Err(error) => {
-			return Failure::unreachable(format!("cannot start: {error}")).tell(json);
+			return Failure::unreachable(format!("cannot start the program's threads: {error}"))
+				.tell(json);
 		}
 	};
 	match runtime.block_on(commands::run(cli)) {

@@ -1,5 +1,4 @@
-//! What is said, and where: results on standard output, for people or as JSON; progress on standard
-//! error.
+//! Output: results on standard output, as text or JSON; progress on standard error.
 
 use crate::failure::{Failure, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,7 +8,7 @@ use std::{
 	time::Duration,
 };
 
-/// Where a command says what it found.
+/// Printer of a command's results.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
 	/// One JSON document instead of text.
@@ -17,22 +16,24 @@ pub struct Output {
 }
 
 impl Output {
-	/// Shows a result.
+	/// Prints a result, in JSON as an indented document.
 	pub fn show<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
 		let text = if self.json {
-			serde_json::to_string_pretty(value)
-				.map_err(|error| Failure::usage(format!("it has no JSON form: {error}")))?
+			serde_json::to_string_pretty(value).map_err(|error| {
+				Failure::usage(format!("cannot format the result as JSON: {error}"))
+			})?
 		} else {
 			text()
 		};
 		print(&text)
 	}
 
-	/// Shows something that happened as one line, of JSON too: more may come.
+	/// Prints an event on one line, in JSON too, since more may follow.
 	pub fn line<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
 		let text = if self.json {
-			serde_json::to_string(value)
-				.map_err(|error| Failure::usage(format!("it has no JSON form: {error}")))?
+			serde_json::to_string(value).map_err(|error| {
+				Failure::usage(format!("cannot format the result as JSON: {error}"))
+			})?
 		} else {
 			text()
 		};
@@ -40,20 +41,19 @@ impl Output {
 	}
 }
 
-/// Prints to standard output. Whoever closed it has read enough.
+/// Prints to standard output. A closed pipe is not an error: its reader has read enough.
 pub fn print(text: &str) -> Result<()> {
 	let mut out = io::stdout().lock();
 	let line = if text.ends_with('\n') { "" } else { "\n" };
 	match write!(out, "{text}{line}").and_then(|()| out.flush()) {
-		Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-			Err(Failure::usage(format!("cannot write: {error}")))
-		}
+		Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::usage(format!(
+			"cannot write to standard output: {error}"
+		))),
 		_ => Ok(()),
 	}
 }
 
-/// What is waited for, on standard error: a spinner at a terminal, elsewhere a line for each change, or
-/// nothing.
+/// Progress on standard error: a spinner on a terminal; elsewhere a line for each change, or nothing.
 pub struct Progress {
 	bar: Option<ProgressBar>,
 	lines: bool,
@@ -61,13 +61,12 @@ pub struct Progress {
 }
 
 impl Progress {
-	/// Starts to wait for something that takes its time. A program that reads JSON is told nothing but the
-	/// result.
+	/// Starts the progress of a long wait. With `--json` and without a terminal it prints nothing.
 	pub fn start(output: Output, text: impl Into<String>) -> Self {
 		Self::new(!output.json, text.into())
 	}
 
-	/// Starts to wait for something short, of which only who sits at a terminal is told.
+	/// Starts the progress of a short wait, shown on terminals only.
 	pub fn spinner(text: impl Into<String>) -> Self {
 		Self::new(false, text.into())
 	}
@@ -88,7 +87,7 @@ impl Progress {
 		progress
 	}
 
-	/// Says what is waited for now.
+	/// Shows the current step.
 	pub fn say(&mut self, text: impl Into<String>) {
 		let text = text.into();
 		if text == self.last {
@@ -102,7 +101,7 @@ impl Progress {
 		self.last = text;
 	}
 
-	/// Leaves a line that stays.
+	/// Prints a line that stays.
 	pub fn note(&mut self, text: impl AsRef<str>) {
 		match &self.bar {
 			Some(bar) => bar.println(text.as_ref()),
@@ -120,16 +119,16 @@ impl Drop for Progress {
 	}
 }
 
-/// How a column of a table stands.
+/// Alignment of a table's column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Align {
-	/// Text.
+	/// For text.
 	Left,
-	/// Numbers.
+	/// For numbers.
 	Right,
 }
 
-/// A table with a line of titles, its columns aligned.
+/// Formats a table with a line of titles and aligned columns.
 pub fn table(titles: &[(&str, Align)], rows: &[Vec<String>]) -> String {
 	let width = |text: &str| text.chars().count();
 	let widths: Vec<usize> = titles
@@ -164,18 +163,18 @@ pub fn table(titles: &[(&str, Align)], rows: &[Vec<String>]) -> String {
 	text
 }
 
-/// Names and values, one a line, the values aligned. What has no value is left out.
+/// Names and values, one pair a line, the values aligned.
 #[derive(Default)]
 pub struct Facts(Vec<(String, String)>);
 
 impl Facts {
-	/// Adds one.
+	/// Adds a line.
 	pub fn add(mut self, name: impl Into<String>, value: impl ToString) -> Self {
 		self.0.push((name.into(), value.to_string()));
 		self
 	}
 
-	/// Adds one, if there is something to say.
+	/// Adds a line if it has a value.
 	pub fn maybe(self, name: impl Into<String>, value: Option<impl ToString>) -> Self {
 		match value {
 			Some(value) => self.add(name, value),
@@ -183,7 +182,7 @@ impl Facts {
 		}
 	}
 
-	/// As text.
+	/// Returns the lines as text.
 	pub fn text(&self) -> String {
 		let width = self
 			.0
@@ -200,22 +199,22 @@ impl Facts {
 	}
 }
 
-/// Bold, where standard output takes colours.
+/// Makes text bold if standard output takes colors.
 pub fn bold(text: &str) -> String {
-	if coloured(&io::stdout()) {
+	if colored(&io::stdout()) {
 		format!("\u{1b}[1m{text}\u{1b}[0m")
 	} else {
 		text.into()
 	}
 }
 
-/// Whether a stream takes colours: it is a terminal, and `NO_COLOR` is not set.
-pub fn coloured(stream: &impl IsTerminal) -> bool {
+/// Returns whether a stream takes colors: it is a terminal, and `NO_COLOR` is not set.
+pub fn colored(stream: &impl IsTerminal) -> bool {
 	let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
 	!plain && stream.is_terminal()
 }
 
-/// Blocks as time of the chain, in the two largest units: `3 h 20 min`.
+/// Formats a number of blocks as the chain's time, in its two largest units: `3 h 20 min`.
 pub fn time(blocks: u32) -> String {
 	let seconds = u64::from(blocks) * kaisar_primitives::MILLISECS_PER_BLOCK / 1_000;
 	let (minutes, seconds) = (seconds / 60, seconds % 60);
@@ -235,7 +234,7 @@ pub fn time(blocks: u32) -> String {
 		.join(" ")
 }
 
-/// A block, and how far it is from `now`.
+/// Formats a block with its distance from block `now`.
 pub fn when(block: u32, now: u32) -> String {
 	match block.cmp(&now) {
 		std::cmp::Ordering::Less => format!("block {block} ({} ago)", time(now - block)),
@@ -267,7 +266,7 @@ mod tests {
 	}
 
 	#[test]
-	fn facts_leave_out_what_is_not_known() {
+	fn facts_omit_names_without_a_value() {
 		let facts = Facts::default()
 			.add("State", "Active")
 			.maybe("Worker", None::<u32>)
@@ -276,7 +275,7 @@ mod tests {
 	}
 
 	#[test]
-	fn time_is_told_in_its_two_largest_units() {
+	fn time_is_shown_in_its_two_largest_units() {
 		for (blocks, text) in [
 			(0, "0 s"),
 			(1, "12 s"),

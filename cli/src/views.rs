@@ -1,7 +1,7 @@
 //! The chain's view functions and storage items, one typed function each.
 //!
-//! The names of view functions and storage items stand here and nowhere else; commands deal in types.
-//! Where the chain answers in pages, all of them are fetched.
+//! The names of view functions and storage items appear only here; commands use typed values.
+//! Where the chain answers in pages, these functions fetch all of them.
 
 use crate::{
 	amount::Kai,
@@ -20,7 +20,7 @@ const PAGE: u32 = 64;
 /// Requests to the node in flight at a time, for an account with many workers.
 const AT_ONCE: usize = 16;
 
-/// `System.Account`: the balances of an account, all zero if the chain does not have it.
+/// `System.Account`: the balances of an account, all zero if the chain has no record of it.
 pub async fn balances(at: &At, account: AccountId32) -> Result<Balances> {
 	#[derive(Default, DecodeAsType)]
 	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
@@ -31,7 +31,7 @@ pub async fn balances(at: &At, account: AccountId32) -> Result<Balances> {
 	Ok(found.unwrap_or_default().data)
 }
 
-/// `Orders.quote`: the price of a machine now. The chain may refuse to quote it.
+/// `Orders.quote`: the current price of a machine. Fails if the chain refuses to quote it.
 pub async fn quote(at: &At, machine: Requirement, hours: u32, plan: Plan) -> Result<Quote> {
 	at.try_view("Orders", "quote", (machine, hours, plan)).await
 }
@@ -84,14 +84,19 @@ pub async fn workers_of(at: &At, account: AccountId32) -> Result<Vec<u32>> {
 	}
 }
 
-/// `Providers.idle_workers`: the number of idle workers with these GPUs in this region, of any tiers.
+/// `Providers.idle_workers`: the number of idle workers with these GPUs in this region, of any other tiers.
+/// Machines without GPUs are listed by their CPU tier in place of a number of GPUs.
 pub async fn idle_workers(at: &At, machine: &Requirement) -> Result<u32> {
-	let arguments = (machine.gpu_class, machine.gpu_count, machine.region);
+	let count = match machine.gpu_class {
+		0 => machine.min_cpu,
+		_ => machine.gpu_count,
+	};
+	let arguments = (machine.gpu_class, count, machine.region);
 	at.view("Providers", "idle_workers", arguments).await
 }
 
-/// `Popw.Rounds`: `Bench.disk_mib` of the last round, the MiB of a development chain's plots; 0 where a plot takes what
-/// is claimed. `None` before the first round.
+/// `Popw.Rounds`: `Bench.disk_mib` of the last round, the size in MiB of a development chain's plots; 0
+/// where plots fill the claimed disk. `None` before the first round.
 pub async fn plot_mib(at: &At) -> Result<Option<u32>> {
 	#[derive(DecodeAsType)]
 	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
@@ -123,7 +128,7 @@ pub async fn delegation(at: &At, worker: u32, account: AccountId32) -> Result<De
 	at.view("Providers", "delegation", (worker, account)).await
 }
 
-/// `Providers.unbonding`: an account's stake that leaves a worker's pool.
+/// `Providers.unbonding`: an account's stake that is leaving a worker's pool.
 pub async fn unbonding(at: &At, worker: u32, account: AccountId32) -> Result<Vec<Unbonding>> {
 	at.view("Providers", "unbonding", (worker, account)).await
 }

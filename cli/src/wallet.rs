@@ -1,4 +1,4 @@
-//! The account that signs, wherever its key comes from.
+//! The account that signs, and the sources of its key and password.
 
 use crate::{
 	args::WalletArgs,
@@ -16,9 +16,9 @@ use std::{
 };
 use subxt::utils;
 
-/// The environment's variable with the wallet's password.
+/// Environment variable with the wallet's password.
 const PASSWORD: &str = "KAISAR_PASSWORD";
-/// Longest secret that is read from a pipe, in bytes.
+/// Maximum length of a secret read from a pipe, in bytes.
 const MAX_SECRET: u64 = 4 * 1024;
 
 /// An account with its key.
@@ -27,7 +27,7 @@ pub struct Wallet {
 }
 
 impl Wallet {
-	/// The wallet that the command line names: `--suri`, else the file.
+	/// Opens the wallet that the command line names: `--suri`, otherwise the file.
 	pub fn open(args: &WalletArgs) -> Result<Self> {
 		if let Some(suri) = &args.suri {
 			return Self::from_suri(suri);
@@ -40,7 +40,7 @@ impl Wallet {
 		})
 	}
 
-	/// The account of the wallet that the command line names; no password is needed for it.
+	/// Returns the account of the wallet that the command line names, without asking for a password.
 	pub fn account_of(args: &WalletArgs) -> Result<utils::AccountId32> {
 		let account = match &args.suri {
 			Some(suri) => AccountId32::from(Self::from_suri(suri)?.pair.public()),
@@ -49,37 +49,38 @@ impl Wallet {
 		Ok(utils::AccountId32(account.into()))
 	}
 
-	/// The key that a phrase, a seed in hex, or a path of the development accounts stands for.
+	/// Derives the key from a phrase, a seed in hexadecimal, or a path of the development accounts.
 	pub fn from_suri(suri: &str) -> Result<Self> {
-		// The error would repeat no secret, but says nothing either.
+		// The library's error says nothing useful.
 		let pair = sr25519::Pair::from_string(suri, None).map_err(|_| {
-			Failure::wallet("that is neither a recovery phrase nor a seed")
-				.advise("12 or 24 words, 0x… of 32 bytes, or //Alice on a development chain")
+			Failure::wallet("not a valid recovery phrase or seed").advise(
+				"expected 12 or 24 words, 0x and 64 hexadecimal digits, or //Alice on a development chain",
+			)
 		})?;
 		Ok(Self { pair })
 	}
 
-	/// A new one, with the phrase that brings it back.
+	/// Generates a wallet and its recovery phrase.
 	pub fn generate() -> (Self, String) {
 		let (pair, phrase, _) = sr25519::Pair::generate_with_phrase(None);
 		(Self { pair }, phrase)
 	}
 
-	/// The account.
+	/// Returns the account.
 	pub fn account(&self) -> utils::AccountId32 {
 		utils::AccountId32(self.pair.public().0)
 	}
 
-	/// The pair.
+	/// Returns the key pair.
 	pub fn pair(&self) -> &sr25519::Pair {
 		&self.pair
 	}
 
-	/// The secret of the wallet's client key, with which it connects to its orders:
+	/// Returns the secret of the wallet's client key, which connects to its orders:
 	/// `H(b"kaisar/client", secret)`.
 	///
-	/// It follows from the wallet, so nothing has to be kept, and another machine with the same wallet
-	/// gets through too. It says nothing about the wallet's own secret.
+	/// It is derived from the wallet, so nothing needs to be stored, and another machine with the same
+	/// wallet can connect too. It does not reveal the wallet's secret.
 	pub fn client_secret(&self) -> [u8; 32] {
 		(b"kaisar/client", self.pair.to_raw_vec()).using_encoded(blake2_256)
 	}
@@ -95,12 +96,12 @@ impl subxt::tx::Signer<Config> for Wallet {
 	}
 }
 
-/// The public half of a client key.
+/// Returns the public key of a client secret.
 pub fn client_key(secret: &[u8; 32]) -> ClientKey {
 	ed25519::Pair::from_seed(secret).public()
 }
 
-/// The secret of a client key in a file: 32 bytes in hex.
+/// Reads the secret of a client key from a file: 32 bytes in hexadecimal.
 pub fn read_client_secret(path: &Path) -> Result<[u8; 32]> {
 	seed(&read_text(path)?).ok_or_else(|| {
 		Failure::wallet(format!(
@@ -110,7 +111,7 @@ pub fn read_client_secret(path: &Path) -> Result<[u8; 32]> {
 	})
 }
 
-/// The same; a file that is not there is made, with a new secret.
+/// Reads the secret of a client key from a file. Creates a missing file with a new secret.
 pub fn read_or_make_client_secret(path: &Path) -> Result<[u8; 32]> {
 	if path.exists() {
 		return read_client_secret(path);
@@ -120,7 +121,7 @@ pub fn read_or_make_client_secret(path: &Path) -> Result<[u8; 32]> {
 	Ok(secret)
 }
 
-/// 32 bytes in hexadecimal, with or without `0x`.
+/// Parses 32 bytes in hexadecimal, with or without `0x`.
 pub fn seed(text: &str) -> Option<[u8; 32]> {
 	let text = text.trim();
 	let mut seed = [0; 32];
@@ -128,8 +129,8 @@ pub fn seed(text: &str) -> Option<[u8; 32]> {
 	Some(seed)
 }
 
-/// Where the wallet file is: the one that is named, or `kaisar/wallet.json` in the user's folder for
-/// configuration.
+/// Returns the path of the wallet file: the named one, by default `kaisar/wallet.json` in the user's
+/// configuration folder.
 pub fn path(args: &WalletArgs) -> Result<PathBuf> {
 	if let Some(path) = &args.wallet {
 		return Ok(path.clone());
@@ -143,8 +144,10 @@ pub fn path(args: &WalletArgs) -> Result<PathBuf> {
 		.or_else(|| absolute("HOME").map(|home| home.join(".config")))
 		.map(|folder| folder.join("kaisar/wallet.json"))
 		.ok_or_else(|| {
-			Failure::wallet("there is no home folder to look for a wallet in")
-				.advise("name one with --wallet FILE")
+			Failure::wallet(
+				"neither HOME nor XDG_CONFIG_HOME names a folder to look for the wallet in",
+			)
+			.advise("name the wallet file with --wallet FILE")
 		})
 }
 
@@ -152,13 +155,13 @@ fn file(path: &Path) -> Result<Keystore> {
 	if !path.exists() {
 		return Err(
 			Failure::wallet(format!("there is no wallet at {}", path.display()))
-				.advise("make one with `kaisar create-wallet`, or name it with --wallet FILE"),
+				.advise("create one with `kaisar create-wallet`, or name it with --wallet FILE"),
 		);
 	}
 	Keystore::read(path)
 }
 
-/// The password: from the file, else from the environment, else from whoever sits there.
+/// Returns the password: from the file, otherwise from the environment, otherwise typed at the terminal.
 pub fn password(args: &WalletArgs, prompt: &str) -> Result<String> {
 	match told_password(args)? {
 		Some(password) => Ok(password),
@@ -170,7 +173,7 @@ pub fn password(args: &WalletArgs, prompt: &str) -> Result<String> {
 	}
 }
 
-/// A password for a new wallet, asked for twice.
+/// Returns the password for a new wallet; at the terminal it is asked for twice.
 pub fn new_password(args: &WalletArgs) -> Result<String> {
 	let password = match told_password(args)? {
 		Some(password) => password,
@@ -181,14 +184,17 @@ pub fn new_password(args: &WalletArgs) -> Result<String> {
 				))
 			};
 			let password = ask("Password for the new wallet: ").map_err(advise)?;
-			if ask("The same again: ").map_err(advise)? != password {
-				return Err(Failure::wallet("the passwords are not the same"));
+			if ask("Repeat the password: ").map_err(advise)? != password {
+				return Err(Failure::wallet("the two passwords differ")
+					.advise("no wallet was created; try again"));
 			}
 			password
 		}
 	};
 	if password.is_empty() {
-		return Err(Failure::wallet("a wallet needs a password"));
+		return Err(Failure::wallet(
+			"a wallet needs a password, and this one is empty",
+		));
 	}
 	Ok(password)
 }
@@ -196,18 +202,18 @@ pub fn new_password(args: &WalletArgs) -> Result<String> {
 fn told_password(args: &WalletArgs) -> Result<Option<String>> {
 	if let Some(path) = &args.password_file {
 		let text = read_text(path)?;
-		// The end of the line that an editor leaves is no part of it; spaces may be.
+		// An editor's final line break is not part of the password; spaces are.
 		let text = text.strip_suffix('\n').unwrap_or(&text);
 		return Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()));
 	}
 	match std::env::var(PASSWORD) {
 		Ok(password) => Ok(Some(password)),
 		Err(std::env::VarError::NotPresent) => Ok(None),
-		Err(error) => Err(Failure::wallet(format!("{PASSWORD}: {error}"))),
+		Err(error) => Err(Failure::wallet(format!("cannot read {PASSWORD}: {error}"))),
 	}
 }
 
-/// A secret that is typed, unseen, or piped in.
+/// Reads a secret that is piped in, or typed at the terminal without echo.
 pub fn read_secret(prompt: &str) -> Result<String> {
 	let stdin = std::io::stdin();
 	if stdin.is_terminal() {
@@ -221,14 +227,14 @@ pub fn read_secret(prompt: &str) -> Result<String> {
 		.map_err(|error| Failure::wallet(format!("cannot read standard input: {error}")))?;
 	let text = text.trim();
 	if text.is_empty() {
-		return Err(Failure::wallet("nothing came from standard input"));
+		return Err(Failure::wallet("standard input is empty").advise("pipe the text in"));
 	}
 	Ok(text.to_owned())
 }
 
 fn ask(prompt: &str) -> Result<String> {
 	rpassword::prompt_password(prompt)
-		.map_err(|_| Failure::wallet("there is no terminal to ask at"))
+		.map_err(|_| Failure::wallet("there is no terminal to ask for a secret"))
 }
 
 #[cfg(test)]
@@ -241,7 +247,7 @@ mod tests {
 	}
 
 	#[test]
-	fn the_client_key_follows_from_the_wallet_through_any_form_of_it() {
+	fn the_client_key_is_the_same_for_any_form_of_the_wallet() {
 		let alice = Wallet::from_suri("//Alice").expect("it is a key");
 		let secret = alice.client_secret();
 		assert_eq!(
@@ -256,7 +262,7 @@ mod tests {
 
 		let bob = Wallet::from_suri("//Bob").expect("it is a key");
 		assert_ne!(bob.client_secret(), secret);
-		// It is for good: orders on chain name it.
+		// The derivation must never change: orders on the chain name the key.
 		assert_eq!(
 			hex::encode(client_key(&secret)),
 			"75c2c36ec9adcef50e0a4dccd1d0ff3bc87f722d7d5481105b1959a3da4c4164"
@@ -273,7 +279,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_no_key_is_refused_without_repeating_it() {
+	fn an_invalid_secret_is_refused_without_repeating_it() {
 		let failure = Wallet::from_suri("my secret words")
 			.err()
 			.expect("it is no key");

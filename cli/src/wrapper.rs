@@ -1,19 +1,19 @@
-//! Types that wrap one value, and are that value to the chain.
+//! Types that wrap one value and that the chain encodes as that value.
 
 use std::marker::PhantomData;
 use subxt::ext::scale_decode::TypeResolver;
 
-/// Decodes a wrapper as what it wraps, which the derived code would not.
+/// Decodes a wrapper as its inner value, which derived code would not do.
 pub struct Unwrap<T, R>(PhantomData<(T, R)>);
 
 impl<T, R: TypeResolver> Unwrap<T, R> {
-	/// The only one there is.
+	/// Creates the visitor.
 	pub fn new() -> Self {
 		Self(PhantomData)
 	}
 }
 
-/// Makes `$wrapper($inner)` decode as `$inner`.
+/// Implements decoding of `$wrapper($inner)` as `$inner`.
 #[macro_export]
 macro_rules! wrapper {
 	($wrapper:ident, $inner:ty) => {

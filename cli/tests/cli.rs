@@ -1,4 +1,4 @@
-//! The binary, as a script sees it: what it prints where, and its exit codes. No node is needed.
+//! Runs the binary as a script does, and checks its output and exit codes. Needs no node.
 
 use serde_json::Value;
 use std::{
@@ -12,11 +12,11 @@ use std::{
 
 /// The development account //Alice.
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
-/// The same by its phrase.
+/// Recovery phrase of that account.
 const ALICE_PHRASE: &str =
 	"bottom drive obey lake curtain smoke basket hold race lonely fit walk//Alice";
 
-/// The program, with nothing of this machine's own settings.
+/// Returns the program's command, without this machine's settings.
 fn kaisar(home: &Path) -> Command {
 	let mut command = Command::new(env!("CARGO_BIN_EXE_kaisar"));
 	command.env_clear().env("HOME", home).stdin(Stdio::null());
@@ -43,7 +43,7 @@ fn home() -> tempfile::TempDir {
 	tempfile::tempdir().expect("there is room")
 }
 
-/// Pipes `input` in.
+/// Runs the command with `input` on its standard input.
 fn pipe(command: &mut Command, input: &str) -> Output {
 	let mut child = command
 		.stdin(Stdio::piped())
@@ -57,7 +57,7 @@ fn pipe(command: &mut Command, input: &str) -> Output {
 	child.wait_with_output().expect("the program ends")
 }
 
-/// Where nobody listens: the port was free, and is not given out again at once.
+/// Returns the URL of a port without a listener: it was free, and the system does not reuse it at once.
 fn nobody() -> String {
 	let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
 	let address = listener.local_addr().expect("it has an address");
@@ -65,7 +65,7 @@ fn nobody() -> String {
 }
 
 #[test]
-fn usage_errors_are_told_on_standard_error_with_2() {
+fn usage_errors_go_to_standard_error_and_exit_with_2() {
 	let home = home();
 	for line in [
 		vec![],
@@ -84,7 +84,7 @@ fn usage_errors_are_told_on_standard_error_with_2() {
 }
 
 #[test]
-fn help_tells_the_exit_codes() {
+fn help_lists_the_exit_codes() {
 	let home = home();
 	let output = run(kaisar(home.path()).arg("--help"));
 	assert_eq!(code(&output), 0);
@@ -123,7 +123,7 @@ fn classes_are_listed_for_people_and_programs() {
 	let home = home();
 	let output = run(kaisar(home.path()).arg("classes"));
 	assert!(text(&output.stdout).contains("RTX_4090"));
-	// Not a terminal: no colours.
+	// Not a terminal: no colors.
 	assert!(!output.stdout.contains(&0x1b));
 
 	let output = run(kaisar(home.path()).args(["classes", "--json"]));
@@ -133,7 +133,7 @@ fn classes_are_listed_for_people_and_programs() {
 }
 
 #[test]
-fn a_node_that_is_not_there_is_3() {
+fn fails_with_3_if_the_node_is_unreachable() {
 	let home = home();
 	let url = nobody();
 	for line in [
@@ -162,7 +162,7 @@ fn a_node_that_is_not_there_is_3() {
 }
 
 #[test]
-fn what_does_not_speak_the_protocol_is_3() {
+fn fails_with_3_if_the_server_does_not_speak_the_protocol() {
 	let home = home();
 	let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
 	let url = format!("ws://{}", listener.local_addr().expect("it has an address"));
@@ -182,7 +182,7 @@ fn what_does_not_speak_the_protocol_is_3() {
 }
 
 #[test]
-fn a_wallet_is_made_once_and_opened_with_its_password() {
+fn a_wallet_is_created_once_and_opened_with_its_password() {
 	let home = home();
 	let output = run(kaisar(home.path())
 		.env("KAISAR_PASSWORD", "correct horse")
@@ -197,7 +197,7 @@ fn a_wallet_is_made_once_and_opened_with_its_password() {
 		.mode();
 	assert_eq!(mode & 0o777, 0o600);
 
-	// The words are shown, and not where a script keeps what is printed.
+	// The words are shown, but not on standard output, which a script may store.
 	let shown = text(&output.stderr);
 	let phrase = shown
 		.lines()
@@ -223,7 +223,7 @@ fn a_wallet_is_made_once_and_opened_with_its_password() {
 			.env("KAISAR_PASSWORD", "correct horse")
 			.args(&again));
 		assert_eq!(code(&output), 7);
-		assert!(text(&output.stderr).contains("there already"));
+		assert!(text(&output.stderr).contains("already exists"));
 	}
 	assert_eq!(fs::read(&path).expect("it is there"), before);
 
@@ -254,7 +254,7 @@ fn a_wallet_is_made_once_and_opened_with_its_password() {
 }
 
 #[test]
-fn a_wallet_that_cannot_be_opened_is_7() {
+fn fails_with_7_if_the_wallet_cannot_be_opened() {
 	let home = home();
 	let fails = |command: &mut Command, why: &str| {
 		let output = run(command);
@@ -294,7 +294,7 @@ fn a_wallet_that_cannot_be_opened_is_7() {
 		"cannot read",
 	);
 	fs::write(&path, "{}").expect("it is written");
-	fails(open().env("KAISAR_PASSWORD", "secret"), "no wallet file");
+	fails(open().env("KAISAR_PASSWORD", "secret"), "not a wallet file");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_new_wallet_needs_a_password() {
 	assert_eq!(code(&output), 7);
 	assert!(text(&output.stderr).contains("needs a password"));
 	assert!(!home.path().join(".config/kaisar/wallet.json").exists());
-	// Nor is the phrase shown of a wallet that was not kept.
+	// The phrase of a wallet that was not written is not shown either.
 	assert_eq!(text(&output.stderr).lines().count(), 1);
 }
 
@@ -333,7 +333,7 @@ fn an_export_of_polkadot_js_is_imported_as_it_is() {
 }
 
 #[test]
-fn the_stream_of_errors_has_no_secrets() {
+fn errors_do_not_repeat_secrets() {
 	let home = home();
 	let secret = "0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0g";
 	for line in [
@@ -365,7 +365,7 @@ fn the_stream_of_errors_has_no_secrets() {
 }
 
 #[test]
-fn what_a_machine_has_must_be_told() {
+fn register_fails_without_a_hardware_description() {
 	let home = home();
 	let output = run(kaisar(home.path()).args([
 		"--suri",
@@ -406,7 +406,7 @@ fn what_a_machine_has_must_be_told() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_asked() {
+fn connect_fails_on_a_taken_port_before_it_asks_the_node() {
 	let home = home();
 	let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
 	let taken = listener
@@ -420,7 +420,7 @@ fn a_port_that_is_taken_is_told_before_anything_is_asked() {
 }
 
 #[test]
-fn a_node_that_does_not_come_is_waited_for_as_long_as_is_told() {
+fn connect_waits_for_the_node_until_the_timeout() {
 	let home = home();
 	let url = nobody();
 	let output = run(kaisar(home.path()).args([
@@ -438,7 +438,7 @@ fn a_node_that_does_not_come_is_waited_for_as_long_as_is_told() {
 }
 
 #[test]
-fn who_closes_the_pipe_has_read_enough() {
+fn a_closed_pipe_is_not_an_error() {
 	let home = home();
 	let mut child = kaisar(home.path())
 		.args(["completions", "bash"])

@@ -119,6 +119,8 @@ test('a machine is verified, and has a price', async () => {
 test('an order over polkadot.js is matched, deployed and confirmed, fee-less', async () => {
 	const { api, chain, watch } = dev;
 	await idle(state.worker);
+	const quote = await client('quote', '--class', 'none', '--hours', '2');
+	assert.equal(quote.idle_workers, 1, 'machines without GPUs are counted by their CPU tier');
 	state.key = await clientKey('client');
 	state.price = await priceNow();
 	const place = (hours, limit) =>

@@ -16,6 +16,10 @@ pub type TemplateId = u32;
 pub const MAX_IMAGE: u32 = 255;
 /// Maximum hours of an order, extensions included: a year.
 pub const MAX_HOURS: u32 = 8_760;
+/// Minimum hours of an order with the plan for a month: 30 days.
+const MONTH_HOURS: u32 = 30 * 24;
+/// Minimum hours of an order with the plan for a quarter: 90 days.
+const QUARTER_HOURS: u32 = 90 * 24;
 
 /// The machine that a customer requires. An order rents a whole machine.
 #[derive(
@@ -320,8 +324,8 @@ impl Plan {
 	pub const fn least_hours(self) -> u32 {
 		match self {
 			Self::OnDemand => 1,
-			Self::Month => 720,
-			Self::Quarter => 2_160,
+			Self::Month => MONTH_HOURS,
+			Self::Quarter => QUARTER_HOURS,
 		}
 	}
 

@@ -136,6 +136,10 @@ pub enum AnnounceError {
 	LastEpoch,
 }
 
+/// The number of epochs from the announcement of a commission to the first in which it counts: one whole
+/// epoch lies between, in which members can leave.
+const COMMISSION_NOTICE: u32 = 2;
+
 /// The part of a pool's reward that goes to its members, by epoch.
 pub type Commission = Timeline<Perbill, EpochIndex>;
 
@@ -155,7 +159,9 @@ impl Commission {
 		if self.announced(now).is_some() {
 			return Err(AnnounceError::Pending);
 		}
-		let from = now.checked_add(2).ok_or(AnnounceError::LastEpoch)?;
+		let from = now
+			.checked_add(COMMISSION_NOTICE)
+			.ok_or(AnnounceError::LastEpoch)?;
 		self.put(value, from, true);
 		Ok(from)
 	}

@@ -374,10 +374,6 @@ pub trait OnUnopened {
 	fn on_unopened(operator: OperatorId, missed: u32);
 }
 
-impl OnUnopened for () {
-	fn on_unopened(_: OperatorId, _: u32) {}
-}
-
 /// Observer of closed checks (Rewards, Orders).
 pub trait OnClosed {
 	/// Handles a closed check, after the registry of workers did. Returns the weight that the closing of
@@ -593,16 +589,6 @@ pub trait Prices {
 
 	/// Returns today's on-demand price of the class; `None` without a reference.
 	fn today(class: GpuClass) -> Option<Balance>;
-}
-
-impl Prices for () {
-	fn highest(_: GpuClass) -> Option<Balance> {
-		None
-	}
-
-	fn today(_: GpuClass) -> Option<Balance> {
-		None
-	}
 }
 
 /// Rented workers' containers (Orders), for Popw's off-chain worker.

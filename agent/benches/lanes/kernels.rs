@@ -1,5 +1,5 @@
-//! The 192 steps of many words at once, in the ways that a processor offers. A lane has `PER` words in a row,
-//! and its table has the lane's place among those given.
+//! The 192 steps of many words at once, in the ways that a processor offers. A lane has `PER` words in a
+//! row, and its table has the lane's place among those given.
 
 /// Words of a lane's table.
 pub const TABLE: usize = 2_048;

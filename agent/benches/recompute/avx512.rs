@@ -114,8 +114,8 @@ fn vector(graph: &[[u16; INPUTS]], words: &mut [[u32; 16]], labels: &[u16]) {
 	}
 }
 
-/// Runs a plan over a page of which only the other labels are known, checks the result, and returns the seconds that
-/// a vector takes. `None` without AVX-512.
+/// Runs a plan over a page of which only the other labels are known, checks the result, and returns the
+/// seconds that a vector takes. `None` without AVX-512.
 pub fn seconds(graph: &Graph, first: &Block, labels: &[Block], plan: &[Vec<u16>]) -> Option<f64> {
 	if !std::arch::is_x86_feature_detected!("avx512f") {
 		return None;

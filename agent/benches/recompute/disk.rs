@@ -11,9 +11,10 @@ use kaisar_agent::trial::{
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Pages that a figure is measured on.
+/// Number of pages that a figure is measured on.
 const SAMPLE: usize = 256;
-/// Cost of computing a node, in thousandths of a read: 0.5 µs on one of 16 cores, beside a million reads a second.
+/// Cost of computing a node, in thousandths of a read: 0.5 µs on one of 16 cores, beside a million reads a
+/// second.
 const NODE: i64 = 30;
 
 fn group(nodes: usize) -> Graph {
@@ -83,7 +84,7 @@ fn rules(graph: &Graph) {
 	rule("the last tenth", &mut |node| {
 		node >= graph.nodes() - graph.nodes() / 10
 	});
-	// One of four blocks of a node, in a file of its own kind: the same graph, four times the share.
+	// One of four blocks of a node, in a separate kind of file: the same graph, four times the share.
 	for percent in [5, 10] {
 		rule(
 			&format!(
@@ -114,7 +115,7 @@ fn in_one_go(graph: &Graph, most: &[i64]) {
 	}
 }
 
-/// The search, at rising prices of what is left out. Returns what it left out at each.
+/// Runs the search at rising prices of left-out nodes. Returns the left-out nodes at each price.
 fn search(graph: &Graph, sweeps: usize, prices: &[f64]) -> Vec<Vec<bool>> {
 	head(&format!("Search, {} nodes", graph.nodes()));
 	let mut search = Search::new(graph, NODE);
@@ -158,7 +159,7 @@ fn together(graph: &Graph, out: &[bool]) -> Vec<u32> {
 	place
 }
 
-/// Other ways to keep what a search does not leave out.
+/// Other ways to keep the nodes that a search does not leave out.
 fn ways(graph: &Graph, found: &[Vec<bool>]) {
 	head(&format!(
 		"Other ways to keep the rest, {} nodes",

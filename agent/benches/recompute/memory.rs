@@ -1,4 +1,4 @@
-//! Strategies against pages of memory, by what they cost.
+//! Strategies against pages of memory, by their cost.
 
 use super::{
 	mends::mends,
@@ -12,7 +12,7 @@ use kaisar_agent::trial::{
 };
 use rayon::prelude::*;
 
-/// Base of the page that is looked at.
+/// Base of the examined page.
 pub const BASE: Hash = [3; 32];
 
 /// Labels of all passes at equal distances, as many as `cells` of the page.
@@ -44,8 +44,8 @@ fn highest(graph: &Graph, cells: usize, score: impl Fn(usize) -> usize) -> Kept 
 	kept
 }
 
-/// Inputs of the missing cells that no others give by xor, where the last pass is kept but for them: as many further
-/// blocks are needed to have the cells without computing an earlier pass.
+/// Inputs of the missing cells that no others give by xor, where the last pass is kept but for them: as many
+/// further blocks are needed to have the cells without computing an earlier pass.
 fn independent_inputs(graph: &Graph, kept: &Kept) -> usize {
 	let mut basis: Vec<Vec<u64>> = Vec::new();
 	for cell in (graph.last()..graph.labels()).filter(|cell| !kept.label[*cell]) {

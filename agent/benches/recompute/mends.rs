@@ -1,4 +1,4 @@
-//! Pages of other kinds, and legs of another order, that nothing but this bench has.
+//! Pages of other kinds and legs of another order, for this bench only.
 
 use super::{
 	memory::{BASE, spread},
@@ -41,7 +41,7 @@ fn other_page(passes: usize, draws: usize) -> Graph {
 	Graph::new(blocks, CELLS)
 }
 
-/// Fills a page in passes over blocks that enter so many at a time.
+/// Fills a page in passes over blocks, of which `DRAWS` enter at a time.
 fn fill_other<const DRAWS: usize>(passes: usize, page: &mut [[u8; CELL]]) {
 	let mut last = wide::first(&BASE, 0);
 	for label in 0..passes * CELLS {
@@ -63,8 +63,8 @@ fn fill_other<const DRAWS: usize>(passes: usize, page: &mut [[u8; CELL]]) {
 	}
 }
 
-/// The same search on pages of other kinds, which no code has. A leg has 16 reads side by side, or four of four that
-/// wait for each other.
+/// The same search on pages of other kinds, which no code has. A leg has 16 reads side by side, or four of
+/// four that wait for each other.
 pub fn mends(pace: &Pace, steps: usize) {
 	println!("\n## Other pages\n");
 	println!("| passes, draws | hidden | chain of 16 reads | four times that of 4 |");

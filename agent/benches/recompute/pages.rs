@@ -1,4 +1,4 @@
-//! The graph of a page, what an attacker keeps of it, and what a read then costs.
+//! The graph of a page, an attacker's kept part, and the cost of a read.
 
 use super::wide::WIDTH;
 
@@ -212,7 +212,7 @@ impl Figure for Vectors {
 		self.0.update(graph, kept, from);
 	}
 
-	/// The longest of a leg's reads, each on a core of its own.
+	/// The longest of a leg's reads, each on a separate core.
 	fn value(&self, graph: &Graph) -> f64 {
 		let mut until = vec![0usize; graph.labels() + 1];
 		for depth in &self.0.0 {

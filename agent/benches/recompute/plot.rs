@@ -1,4 +1,4 @@
-//! The graph of a plot's group, what an attacker leaves out of it, and what a read of a page then costs.
+//! The graph of a plot's group, an attacker's left-out part, and the cost of a page's read.
 
 use super::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +86,7 @@ pub fn cost(graph: &Graph, out: &[bool], place: impl Fn(usize) -> u32, sample: u
 	let mut seen = vec![u32::MAX; graph.nodes()];
 	let mut numbers = Numbers::new(9);
 	for first in (0..graph.pages()).step_by(step) {
-		// A place of its own in each part, since rules have periods.
+		// A different place in each part, since rules have periods.
 		let page = first + numbers.below(step);
 		let mut pages = BTreeSet::new();
 		let mut computed = Vec::new();
@@ -138,8 +138,8 @@ pub struct Search<'a> {
 	/// Cost of computing a node.
 	node: i64,
 	pub out: Vec<bool>,
-	/// The pages to read and the nodes to compute for each node that is left out, sorted: pages first, then nodes,
-	/// after the number of pages.
+	/// The pages to read and the nodes to compute for each node that is left out, sorted: pages first, then
+	/// nodes, after the number of pages.
 	needs: Vec<Vec<u32>>,
 	/// The cost of each page.
 	costs: Vec<i64>,
@@ -206,7 +206,8 @@ impl<'a> Search<'a> {
 		cost
 	}
 
-	/// Leaves nodes out, or keeps them again, if `accept` takes the change of all costs for so many nodes more.
+	/// Leaves nodes out, or keeps them again, if `accept` accepts the change of all costs for this change of
+	/// their number.
 	pub fn flip(&mut self, nodes: &[usize], accept: impl FnOnce(i64, i64) -> bool) -> bool {
 		let mut open: BTreeSet<u32> = nodes.iter().map(|node| *node as u32).collect();
 		let mut more = 0i64;
@@ -280,8 +281,8 @@ impl<'a> Search<'a> {
 	}
 }
 
-/// Leaves nodes out in one go from the first to the last: those whose needs cost at most `most`. A node with many
-/// children counts as dearer, by `weight` for each.
+/// Leaves nodes out in one go from the first to the last: those whose needs cost at most `most`. A node with
+/// many children counts as dearer, by `weight` for each.
 pub fn forward(graph: &Graph, node_cost: i64, most: i64, weight: f64) -> Vec<bool> {
 	let mut search = Search::new(graph, node_cost);
 	let pages = graph.pages() as u32;

@@ -1,11 +1,11 @@
-//! The search for what to keep of a page.
+//! The search for the labels of a page to keep.
 
 use super::{
 	numbers::Numbers,
 	pages::{Figure, Graph, Kept},
 };
 
-/// Simulated annealing over what is kept, whose bytes stay the same. `folds` lets it keep halves.
+/// Simulated annealing over the kept labels, at a constant number of bytes. `folds` lets it keep halves.
 pub fn anneal<F: Figure>(
 	graph: &Graph,
 	start: &Kept,
@@ -45,7 +45,7 @@ pub fn anneal<F: Figure>(
 	best
 }
 
-/// Adds what is not kept, and takes out what is.
+/// Adds labels that are not kept, and removes kept ones.
 fn flip(kept: &mut Kept, changes: &[(usize, bool)]) {
 	for (label, fold) in changes {
 		let of = if *fold {
@@ -57,7 +57,7 @@ fn flip(kept: &mut Kept, changes: &[(usize, bool)]) {
 	}
 }
 
-/// A swap of what is kept for as many bytes of something else.
+/// A swap of kept labels for others of the same size.
 fn propose(
 	graph: &Graph,
 	kept: &Kept,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Bits that name sixteen places of 512.
 const PLACES: usize = 16 * 9;
-/// A core that is so many times as fast as this one.
+/// Speed of a core, as a multiple of this one's.
 pub const FASTER: f64 = 2.5;
 
 /// The least time of many tries, in seconds.
@@ -42,15 +42,15 @@ pub struct Pace {
 }
 
 impl Pace {
-	/// The time that a leg may take longer than an honest one, on a core that is so many times as fast, where all take so
-	/// long.
+	/// The time by which one leg may exceed an honest leg on a core that is `speed` times as fast, if all
+	/// legs together take `limit`.
 	pub fn slack(&self, limit: Duration, speed: f64) -> f64 {
 		let legs = f64::from(BenchParams::default().stages) * LEGS as f64;
 		limit.as_secs_f64() / legs - self.leg / speed
 	}
 }
 
-/// A way to keep pages, with what each cell costs and the share of a page that it hides.
+/// A way to keep pages, with the cost of each cell and the hidden share of a page.
 pub struct Way {
 	pub name: String,
 	pub works: Vec<u32>,
@@ -86,7 +86,8 @@ pub fn way(graph: &Graph, name: String, kept: &Kept) -> Way {
 	}
 }
 
-/// The share of memory that is hidden where as many pages are kept in a way as leave a leg this many seconds.
+/// The share of memory that is hidden where as many pages are kept in a way as leave a leg this many
+/// seconds.
 pub fn hidden(
 	ways: &[Way],
 	slack: f64,
@@ -111,7 +112,7 @@ pub fn hidden(
 	)
 }
 
-/// Measures this core, and prints what is hidden on it.
+/// Measures this core, and prints the share of memory that it can hide.
 pub fn in_time(graph: &Graph, steps: usize) -> Pace {
 	let mut page = Box::new([[0; CELL]; CELLS]);
 	let fill = seconds(|| fill_page(Compress::new(), &BASE, 0, &mut page));

@@ -1,4 +1,5 @@
-//! A page recomputed by one core: in sequence, or in vector code, sixteen labels at a time, as their plan orders them.
+//! A page recomputed by one core: in sequence, or in vector code, sixteen labels at a time, as their plan
+//! orders them.
 
 use super::pages::Graph;
 use kaisar_agent::trial::hash::{Block, Compress, Hash, fill, fold, key};

@@ -1,9 +1,11 @@
-//! Workers' agents that may push roots here: those that the node confirmed, and those that wait for it.
+//! Admission of workers' agents that push roots: agents that the node confirmed, and claims that wait for
+//! it.
 //!
-//! An agent knows no chain. A worker's agent names its worker and a round, and the claim waits here until
-//! the node, which asks at every block, says whether the operator sits for that worker. What is admitted
-//! was confirmed by the chain, so workers with a stake bound its number; what waits may be anyone's and is
-//! bounded here. Nothing of it is stored: after a restart workers introduce themselves again.
+//! An agent does not follow the chain. A worker's agent names its worker and a round, and the claim waits
+//! here until the node, which polls at every block, says whether the operator sits for that worker. The
+//! chain confirmed all admitted agents, so the number of workers with a stake bounds them; waiting claims
+//! can be anyone's, so they are bounded here. None of this is stored: after a restart, workers introduce
+//! themselves again.
 
 use crate::{host::store::now_ms, peer::wire::Introduced, worker::serve::Origin};
 use kaisar_primitives::{
@@ -18,24 +20,23 @@ use std::{
 	time::Duration,
 };
 
-/// Most claims that wait, about 200 bytes each.
+/// Maximum number of waiting claims, about 200 bytes each.
 const MAX_WAITING: usize = 16_384;
-/// Most claims that were answered with no and are remembered, about 100 bytes each.
+/// Maximum number of remembered denials, about 100 bytes each.
 const MAX_DENIED: usize = 16_384;
-/// Most admissions, in all rounds, about 150 bytes each.
+/// Maximum number of admissions in all rounds, about 150 bytes each.
 const MAX_ADMITTED: usize = 1 << 20;
-/// Longest that a round is kept, whatever the node asks for: a week, in milliseconds.
+/// Maximum time for which a round is kept, whatever the node asks: a week, in milliseconds.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// Time for which the address of an admitted agent is remembered at the door: a few censuses.
+/// Time for which the door remembers the address of an admitted agent: a few censuses.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
-/// Requests of the node that are closer than this belong to one block, in milliseconds.
+/// Largest distance of the node's requests at one block, in milliseconds.
 const ONE_BLOCK_MS: u64 = 300;
-/// Time for the node to look up the claims that it was handed, in milliseconds.
+/// Time for the node to look up the claims that it took, in milliseconds.
 const LOOK_UP_MS: u64 = 300;
-/// Time after which an agent is told to come back if the node's requests show no better one, in
-/// milliseconds.
+/// Default time after which an agent should come back, in milliseconds.
 const COME_BACK_MS: u64 = 1_000;
-/// Longest of such times: a block is missed now and then.
+/// Maximum of that time, in milliseconds: a block is missed now and then.
 const COME_BACK_MOST_MS: u64 = 15_000;
 
 /// The claims and the admissions, under one lock.
@@ -47,21 +48,21 @@ pub struct Admissions {
 
 #[derive(Default)]
 struct State {
-	/// The node's chain. Nothing of another one is kept.
+	/// The node's chain. State of other chains is not kept.
 	genesis: H256,
 	rounds: BTreeMap<RoundIndex, Round>,
 	/// Number of admissions of each agent.
 	agents: HashMap<AgentKey, u32>,
 	admitted: usize,
 	waiting: Waiting,
-	/// Claims that the chain confirmed under another seed of their round, and that the node is asked about
-	/// again. Confirmed claims are no flood, so they do not count among those that wait.
+	/// Claims that the chain confirmed under another seed of their round and that the node must confirm
+	/// again. Confirmed claims cannot be a flood, so they do not count as waiting.
 	again: VecDeque<SeatClaim>,
-	/// Claims that the node was handed and has not answered yet, with their origins; those asked about again
-	/// have none.
+	/// Claims that the node took and has not answered yet, with their origins; claims to confirm again have
+	/// none.
 	handed: HashMap<SeatClaim, Option<Origin>>,
 	denied: HashSet<SeatClaim>,
-	/// The same, the oldest first.
+	/// The denied claims, the oldest first.
 	denials: VecDeque<SeatClaim>,
 	polls: Polls,
 }
@@ -71,7 +72,7 @@ struct Round {
 	seed: H256,
 	expires: u64,
 	admitted: HashSet<(WorkerId, AgentKey)>,
-	/// Agents that were admitted under another seed and are denied under this one.
+	/// Agents that were admitted under another seed but are denied under this one.
 	refused: HashSet<(WorkerId, AgentKey)>,
 }
 
@@ -82,7 +83,7 @@ impl Round {
 }
 
 impl Admissions {
-	/// Nobody is admitted yet. Addresses of those that will be are remembered at `door`.
+	/// Creates an empty state. Addresses of admitted agents are remembered at `door`.
 	pub fn new(door: Door) -> Self {
 		Self {
 			state: Mutex::default(),
@@ -100,7 +101,7 @@ impl Admissions {
 					return Introduced::Admitted;
 				}
 			}
-			// The node may be a block behind, or it has not asked since this agent started.
+			// The node may be a block behind, or has not polled since this agent started.
 			_ => return state.polls.come_back(),
 		}
 		if state.denied.contains(&claim) {
@@ -112,11 +113,11 @@ impl Admissions {
 		state.polls.come_back()
 	}
 
-	/// Takes the node's answers, and returns claims that wait: one of each origin in turn, so that a flood
-	/// from one range of addresses does not make the others wait.
+	/// Takes the node's answers, and returns waiting claims: one of each origin in turn, so that a flood
+	/// from one range of addresses does not delay the others.
 	///
-	/// The node asks once for each of its checker keys, and names the rounds that the key sits in: after a
-	/// key's rotation the old key has the old rounds. Claims of other rounds wait for the key that names them.
+	/// The node polls once for each of its checker keys, and names the rounds that the key sits in: after a
+	/// rotation, the old key has the old rounds. Claims of other rounds wait for the key that names them.
 	pub fn answer(&self, answers: SeatAnswers) -> Vec<SeatClaim> {
 		let mut state = self.state.lock();
 		let state = &mut *state;
@@ -168,7 +169,7 @@ impl Admissions {
 		self.state.lock().agents.contains_key(agent)
 	}
 
-	/// Drops what belongs to rounds that are over.
+	/// Drops the state of rounds that are over.
 	pub fn sweep(&self) {
 		let now = now_ms();
 		let mut state = self.state.lock();
@@ -184,15 +185,15 @@ impl Admissions {
 }
 
 impl State {
-	/// Notes a round. With another seed than before it is another chain's, with other committees. The workers'
-	/// agents do not see that and would come with their first roots only, too late. So the node is asked
-	/// about all that were admitted again, without a word from them.
+	/// Records a round. A new seed means a fork with other committees. The workers' agents do not see the
+	/// fork and would only come back with their first roots, too late. So the node must confirm all admitted
+	/// agents again, without a new introduction.
 	fn name(&mut self, index: RoundIndex, seed: H256, keep_ms: u64) {
 		let expires = now_ms() + keep_ms.min(MAX_KEEP_MS);
 		if let Some(round) = self.rounds.get_mut(&index)
 			&& round.seed == seed
 		{
-			// The first key that named it may have been told an earlier end.
+			// The first key that named the round may have had an earlier end.
 			round.expires = round.expires.max(expires);
 			return;
 		}
@@ -215,7 +216,7 @@ impl State {
 		self.rounds.insert(index, round);
 	}
 
-	/// Takes back a claim that was handed out or looked at, and not answered.
+	/// Puts back a claim that was handed out or examined, but not answered.
 	fn put_back(&mut self, claim: SeatClaim, from: Option<Origin>) {
 		match from {
 			Some(from) => self.waiting.push(claim, from),
@@ -223,7 +224,7 @@ impl State {
 		}
 	}
 
-	/// Hands out claims of the rounds `named`: in turn one that waits and one that is asked about again.
+	/// Hands out claims of the rounds `named`, alternately a waiting one and one to confirm again.
 	fn hand_out(&mut self, named: &HashSet<RoundIndex>) {
 		let mut others = Vec::new();
 		let mut turn = false;
@@ -258,7 +259,7 @@ impl State {
 		};
 		if self.admitted >= MAX_ADMITTED {
 			tracing::warn!(
-				"{MAX_ADMITTED} workers are admitted, and no more fit; the others' roots will be late"
+				"{MAX_ADMITTED} workers are admitted, the maximum; roots of further workers will be late"
 			);
 			return false;
 		}
@@ -269,8 +270,8 @@ impl State {
 		true
 	}
 
-	/// Notes that an operator does not sit for a worker. An agent that was admitted `before`, under another
-	/// seed, is asked about again if the seed changes once more: its connection may still be there.
+	/// Records that an operator does not sit for a worker. An agent that was admitted `before`, under
+	/// another seed, is confirmed again if the seed changes once more, since it may still be connected.
 	fn deny(&mut self, claim: SeatClaim, before: bool) {
 		if before && let Some(round) = self.rounds.get_mut(&claim.round) {
 			round.refused.insert((claim.worker, claim.agent));
@@ -302,18 +303,18 @@ impl State {
 	}
 }
 
-/// Claims that wait for the node, by their origins.
+/// Waiting claims by their origins.
 #[derive(Default)]
 struct Waiting {
 	queues: BTreeMap<Range, VecDeque<(SeatClaim, Origin)>>,
 	claims: HashSet<SeatClaim>,
-	/// The origin whose claim was taken last.
+	/// Origin of the last taken claim.
 	last: Option<Range>,
 }
 
 impl Waiting {
-	/// Adds a claim. Where there is no room, the newest of the origin with the most gives way, which may
-	/// be this one.
+	/// Adds a claim. If there is no room, the newest claim of the origin with the most claims is dropped,
+	/// which may be this one.
 	fn push(&mut self, claim: SeatClaim, from: Origin) {
 		if self.claims.contains(&claim) {
 			return;
@@ -361,7 +362,7 @@ impl Waiting {
 	}
 }
 
-/// Times of the node's requests, from which follows when an answer will be here.
+/// Times of the node's requests, which predict the time of its next answer.
 #[derive(Default)]
 struct Polls {
 	/// The first request at the last block, by [`now_ms`]; 0 for none.
@@ -380,7 +381,7 @@ impl Polls {
 		}
 	}
 
-	/// Time after which the node will have answered a claim that it is handed at its next request.
+	/// Returns the time after which the node will have answered a claim that it takes at its next request.
 	fn come_back(&self) -> Introduced {
 		let next = self
 			.interval
@@ -463,7 +464,7 @@ mod tests {
 		assert_eq!(introduce(claim(8)), Introduced::Denied);
 		assert!(all.admits(GENESIS, &claim(7)) && !all.admits(GENESIS, &claim(8)));
 		assert!(all.knows(&claim(7).agent) && !all.knows(&claim(8).agent));
-		// Of another chain, round or worker it says nothing.
+		// The admission is not valid for another chain, round or worker.
 		assert!(!all.admits(H256::zero(), &claim(7)));
 		for other in [
 			SeatClaim {
@@ -477,7 +478,7 @@ mod tests {
 		] {
 			assert!(!all.admits(GENESIS, &other));
 		}
-		// With another seed of the round, committees are others.
+		// With another seed of the round, the committees differ.
 		let mut fork = answers(Vec::new());
 		fork.rounds[0].seed = H256::zero();
 		all.answer(fork);
@@ -510,7 +511,7 @@ mod tests {
 		let denies_both = vec![(old, true), (claim(7), false)];
 		assert_eq!(all.answer(of_round(3, denies_both)), []);
 		assert_eq!(all.answer(of_round(4, Vec::new())), [claim(7)]);
-		// Even what another key was handed it cannot deny.
+		// It cannot deny a claim that another key took.
 		assert_eq!(all.answer(of_round(3, vec![(claim(7), false)])), []);
 		assert_eq!(all.answer(of_round(4, Vec::new())), [claim(7)]);
 		assert_eq!(all.answer(of_round(4, vec![(claim(7), true)])), []);
@@ -528,7 +529,7 @@ mod tests {
 			claims
 		};
 		with_seed(1, Vec::new());
-		// More than may wait, and a flood that waits meanwhile.
+		// More than may wait, and a flood that waits at the same time.
 		let workers = 0..MAX_WAITING as u32 + 1_000;
 		let admit = |claims: Vec<SeatClaim>| -> Vec<_> {
 			let is_known = |claim: &SeatClaim| workers.contains(&claim.worker);
@@ -553,7 +554,7 @@ mod tests {
 		for worker in 0..20_000 {
 			all.introduce(GENESIS, claim(1_000_000 + worker), from(1));
 		}
-		// Not one of them introduces itself again.
+		// None of them introduces itself again.
 		settle(2);
 		let missing = |worker: &u32| !all.admits(GENESIS, &claim(*worker));
 		assert_eq!(workers.clone().filter(missing).count(), 0);
@@ -595,7 +596,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_the_node_was_not_handed_it_cannot_admit() {
+	fn the_node_cannot_admit_a_claim_that_it_did_not_take() {
 		let all = admissions();
 		all.answer(answers(vec![(claim(7), true)]));
 		assert!(!all.admits(GENESIS, &claim(7)));
@@ -629,7 +630,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_flood_of_one_range_makes_no_other_wait() {
+	fn a_flood_from_one_range_does_not_delay_others() {
 		let all = admissions();
 		all.answer(answers(Vec::new()));
 		for worker in 0..20_000 {

@@ -1,17 +1,18 @@
-//! Checks one worker: its receipt, its roots, the openings of each resource, and in a full check its bandwidth.
+//! Checks one worker: its receipt, its roots, the openings of each resource, and in a full check its
+//! bandwidth.
 //!
-//! | what the worker does | what it shows |
+//! | behavior of the worker | finding |
 //! | --- | --- |
-//! | gives no receipt, or no roots, for as long as the checker is patient | it is offline |
-//! | answers that it lost its roots ([`Refusal::Gone`]), or shows others than it attested | nothing |
-//! | answers the challenge of a resource with bytes that are not openings, or has lost them | not that resource |
-//! | has read a challenge and twice does not answer it, or is not ready until patience ends | not that resource |
-//! | opens what contradicts its root | its proof is false |
+//! | gives no receipt or no roots before the checker's patience ends | the worker is offline |
+//! | says that its roots are lost ([`Refusal::Gone`]), or shows others than attested | nothing is shown |
+//! | answers a resource's challenge with invalid openings, or has lost them | that resource is not shown |
+//! | reads a challenge twice without an answer, or is not ready in time | that resource is not shown |
+//! | opens data that contradicts its root | the proof is false |
 //!
-//! A check that this agent itself cannot make, for want of memory or of a thread, fails: it is not a verdict.
+//! A check that this agent itself cannot make, for lack of memory or of a thread, fails without a verdict.
 //!
-//! The challenge follows from the agent's secret, the root and the chain's randomness. It is the same in each try and
-//! after a restart, so a worker that refuses it does not get another.
+//! The challenge is derived from the agent's secret, the root and the chain's randomness. It is the same in
+//! each try and after a restart, so a worker that refuses it does not get another.
 
 use super::{
 	line::{Agents, Answer, Line, NoAnswer, NoBandwidth},
@@ -49,22 +50,23 @@ use tokio::{
 	time::Instant,
 };
 
-/// Time between the first two tries to reach a worker. It doubles from try to try.
+/// Pause between the first two tries to reach a worker. It doubles with each try.
 const RETRY: Duration = Duration::from_millis(500);
-/// Longest time between two tries: thousands of workers are visited at a time, and each try is a handshake.
+/// Longest pause between two tries: thousands of workers are visited at a time, and each try is a handshake.
 const RETRY_MOST: Duration = Duration::from_secs(4);
-/// Memory for all openings that are read and verified at a time, in KiB: 1 GiB. Openings take theirs when their length
-/// is known and the bytes are about to come, so a worker that computes, or is not ready, holds none.
+/// Memory for all openings that are read and verified at a time, in KiB: 1 GiB. Openings take theirs when
+/// their length is known and the bytes are about to come, so a worker that computes, or is not ready, holds
+/// none.
 pub const MEMORY_KIB: u32 = 1 << 20;
-/// The part of it for openings above [`LARGE_KIB`]: half. They wait for each other.
+/// Part of that memory for openings above [`LARGE_KIB`]: half. They wait for each other.
 pub const MEMORY_LARGE_KIB: u32 = MEMORY_KIB / 2;
-/// Openings of more than three GPUs, in KiB. At the least pace they take long.
+/// Size of the openings of more than three GPUs, in KiB. At the slowest allowed pace they take long.
 const LARGE_KIB: u32 = 16 << 10;
-/// Times that a check waits for memory, for [`MEMORY_TIME`], before it fails.
+/// Number of times that a check waits [`MEMORY_TIME`] for memory before it fails.
 const MEMORY_TRIES: u8 = 4;
-/// Times that a worker may read a challenge without answering it.
+/// Number of times that a worker may read a challenge without answering it.
 const TRIES: u8 = 2;
-/// Time before a window at which its streams are opened.
+/// Time from the opening of a window's streams to its start.
 const LEAD: Duration = Duration::from_secs(3);
 /// Time after a window in which a measurement ends.
 const TRAIL: Duration = Duration::from_secs(2);
@@ -94,7 +96,7 @@ impl Budget {
 		}
 	}
 
-	/// Takes memory for openings of this many bytes, in turn. `None` for more than there is in all.
+	/// Takes memory for openings of this many bytes, in turn. `None` if they exceed all of the memory.
 	async fn take(&self, bytes: usize) -> Option<Held> {
 		let kib = u32::try_from(bytes.div_ceil(1_024)).ok()?;
 		if kib > self.kib {
@@ -102,7 +104,7 @@ impl Budget {
 		}
 		let large = match kib {
 			0..=LARGE_KIB => None,
-			// Openings that are larger than this part have it for themselves.
+			// Openings larger than this part take all of it.
 			kib => {
 				let large = self.large.clone();
 				Some(
@@ -121,26 +123,26 @@ impl Budget {
 	}
 }
 
-/// A finding, and the milliseconds for which its openings waited for memory.
+/// A finding, and the milliseconds that its openings waited for memory.
 type Settled = (u64, Finding);
 
-/// The findings on openings whose length came.
+/// Finding on openings whose length came.
 #[derive(Debug)]
 enum Finding {
-	/// The marks of GPUs, or the reason to reject them.
+	/// The marks of GPUs, or the reason for the rejection.
 	Verified(Result<Vec<Hash>, Reject>),
-	/// They did not come.
+	/// The openings did not come.
 	Lost(NoAnswer),
-	/// There was no memory for them in time.
+	/// No memory became free for them in time.
 	NoMemory,
 	/// This agent cannot verify them.
 	Failed(String),
 }
 
-/// This agent as one that checks workers.
+/// The part of an agent that checks workers.
 pub struct Checker<A = Peer> {
 	agents: Arc<A>,
-	/// The secret from which challenges are drawn.
+	/// Secret that challenges are derived from.
 	secret: Hash,
 	rounds: Arc<Rounds>,
 	/// Permits to verify openings.
@@ -151,16 +153,16 @@ pub struct Checker<A = Peer> {
 	own_line: OwnLine,
 	/// Time for a worker to serve a check.
 	patience: Duration,
-	/// Whether bandwidth over a relay counts. Always false, except in a test of what it would let through.
+	/// Bandwidth over a relay counts. Always false, except in a test of the consequences.
 	relayed_counts: bool,
 }
 
-/// The state of a resource in a check.
+/// State of a resource in a check.
 #[derive(Debug)]
 enum Opening {
-	/// Not verified yet. The challenge was read, and not answered, this number of times.
+	/// Not verified yet. The worker read the challenge without an answer this number of times.
 	Open(u8),
-	/// Being read and verified. The challenge was read, and not answered, this number of times before.
+	/// Being read and verified. The worker read the challenge without an answer this number of times before.
 	Answered(u8, JoinHandle<Settled>),
 	/// Verified. The GPUs have marks.
 	Proved(Vec<Hash>),
@@ -170,26 +172,26 @@ enum Opening {
 	False(Reject),
 }
 
-/// The findings of a check so far, which stay between its tries.
+/// Findings of a check so far, which stay between its tries.
 #[derive(Default)]
 struct Visit {
 	receipt: Option<AgentSignature>,
-	/// True once a rented worker serves its customer, as far as one can ask.
+	/// A rented worker serves its customer, as far as the check can tell.
 	serves: bool,
 	roots: Option<Roots>,
-	/// The reason for which the worker shows nothing.
+	/// Reason why the worker shows nothing.
 	nothing: Option<String>,
 	openings: BTreeMap<Resource, Opening>,
-	/// The reason for which the check was given up.
+	/// Reason why the check was given up.
 	gave_up: Option<String>,
-	/// The reason for which this agent cannot make the check.
+	/// Reason why this agent cannot make the check.
 	failed: Option<String>,
-	/// Times that there was no memory for openings.
+	/// Number of times that no memory was free for openings.
 	no_memory: u8,
 }
 
 impl Visit {
-	/// Returns whether the worker came as far as a verdict on what it shows.
+	/// Returns whether the visit allows a verdict on the worker's resources.
 	fn is_served(&self) -> bool {
 		self.receipt.is_some() && (self.roots.is_some() || self.nothing.is_some())
 	}
@@ -204,7 +206,7 @@ impl Visit {
 			})
 	}
 
-	/// The resources to open.
+	/// Returns the resources to open.
 	fn pending(&self) -> Vec<Resource> {
 		let pending = self.openings.iter();
 		pending
@@ -213,7 +215,7 @@ impl Visit {
 			.collect()
 	}
 
-	/// Takes roots under the attested one, and decides which resources are to be opened.
+	/// Takes roots under the attested one, and decides which resources to open.
 	fn take(&mut self, job: &Job, roots: Roots, full: bool) {
 		let plan = job.plan();
 		let claimed = |resource| match resource {
@@ -229,7 +231,7 @@ impl Visit {
 				Opening::Nothing("it has no root".into())
 			} else if resource == Resource::Gpus && roots.sizes.gpus > plan.gpus {
 				let (ran, planned) = (roots.sizes.gpus, plan.gpus);
-				Opening::Nothing(format!("{ran} ran where {planned} are claimed"))
+				Opening::Nothing(format!("{ran} ran, but only {planned} are claimed"))
 			} else {
 				Opening::Open(0)
 			};
@@ -238,7 +240,7 @@ impl Visit {
 		self.roots = Some(roots);
 	}
 
-	/// Notes the answer to the challenge of a resource. Fails if it is to be asked for again.
+	/// Records the answer to the challenge of a resource. Fails if the checker must ask again.
 	fn note(
 		&mut self,
 		resource: Resource,
@@ -258,17 +260,17 @@ impl Visit {
 		}
 	}
 
-	/// Notes that openings did not come. Fails if they are to be asked for again.
+	/// Records that openings did not come. Fails if the checker must ask again.
 	fn note_lost(&mut self, resource: Resource, tries: u8, error: NoAnswer) -> Result<()> {
 		let (opening, open) = match error {
-			// The draw stays, so it gains nothing.
+			// The challenge stays the same, so the worker gains nothing.
 			NoAnswer::Refused(Refusal::NotReady) => (Opening::Open(tries), Some(error)),
 			NoAnswer::Refused(Refusal::Gone) | NoAnswer::Garbage(_) => {
 				(Opening::Nothing(error.to_string()), None)
 			}
 			error if tries + 1 >= TRIES => {
 				let why = format!(
-					"it left its challenge without an answer {TRIES} times, at last with: {error}"
+					"the worker read its challenge {TRIES} times without an answer; last error: {error}"
 				);
 				(Opening::Nothing(why), None)
 			}
@@ -281,8 +283,8 @@ impl Visit {
 		}
 	}
 
-	/// Waits until all openings that came are verified. Returns the milliseconds for which some waited for memory. Fails
-	/// if some are to be asked for again.
+	/// Waits until all openings that came are verified. Returns the longest wait for memory, in
+	/// milliseconds. Fails if the checker must ask for some again.
 	async fn settle(&mut self) -> (u64, Result<()>) {
 		let (mut longest, mut open, mut no_memory) = (0, Ok(()), false);
 		for resource in Resource::ALL {
@@ -350,7 +352,7 @@ impl Visit {
 		}
 	}
 
-	/// The reasons for which claimed resources are not shown.
+	/// Returns the reasons why claimed resources are not shown.
 	fn remarks(&self) -> Vec<String> {
 		let nothing = self.nothing.iter();
 		let nothing = nothing.map(|why| format!("nothing is shown: {why}"));
@@ -363,7 +365,7 @@ impl Visit {
 	}
 }
 
-/// The bandwidth of a worker, with a remark. `None` is no opinion.
+/// Bandwidth of a worker, with a remark. `None` is no opinion.
 #[derive(Default)]
 struct Measured {
 	rates: Option<Rates>,
@@ -371,7 +373,7 @@ struct Measured {
 }
 
 impl Measured {
-	/// No bandwidth was found.
+	/// Returns a measurement that found no bandwidth.
 	fn none(why: impl ToString) -> Self {
 		Self {
 			rates: Some(Rates::default()),
@@ -379,7 +381,7 @@ impl Measured {
 		}
 	}
 
-	/// The checker could not measure.
+	/// Returns no opinion, since the checker could not measure.
 	fn no_opinion(why: impl ToString) -> Self {
 		Self {
 			rates: None,
@@ -389,7 +391,7 @@ impl Measured {
 }
 
 impl<A: Agents> Checker<A> {
-	/// A checker that reaches workers by `agents`, and draws its challenges from `secret`
+	/// Creates a checker that reaches workers by `agents` and derives its challenges from `secret`
 	/// ([`secret_of`](super::rules::secret_of)).
 	pub fn new(
 		agents: Arc<A>,
@@ -414,27 +416,27 @@ impl<A: Agents> Checker<A> {
 		}
 	}
 
-	/// The same with other memory for openings, in KiB, and another opinion on bandwidth over a relay.
+	/// Sets the memory for openings, in KiB, and whether bandwidth over a relay counts.
 	pub fn bounded(mut self, memory_kib: u32, memory_large_kib: u32, relayed_counts: bool) -> Self {
 		self.memory = Budget::new(memory_kib, memory_large_kib);
 		self.relayed_counts = relayed_counts;
 		self
 	}
 
-	/// The same by other rules.
+	/// Sets the rules.
 	pub fn by(mut self, rules: Arc<dyn Rules>) -> Self {
 		self.rules = rules;
 		self
 	}
 
-	/// Its clock.
+	/// Returns the rounds under way.
 	pub fn rounds(&self) -> &Rounds {
 		&self.rounds
 	}
 
-	/// Checks one worker. Returns a verdict with the reasons, or the reason for which this agent cannot make the check.
-	/// The worker is visited once `place` is there, which is held no longer than that takes; bandwidth is measured in the
-	/// chain's window, whenever `window` names it.
+	/// Checks one worker. Returns a verdict with its reasons, or the reason why this agent cannot make the
+	/// check. Visits the worker once `place` resolves, and holds the place during the visit only. Measures
+	/// bandwidth in the chain's window, whenever `window` names it.
 	pub async fn check<R: Send>(
 		&self,
 		job: &Job,
@@ -444,7 +446,7 @@ impl<A: Agents> Checker<A> {
 	) -> Result<(Checked, String), String> {
 		let visit = async {
 			let _place = place.await;
-			// In memory of its own: a check that waits for its place, or for its window, takes little.
+			// Boxed, so that a check that waits for its place or its window takes little memory.
 			Box::pin(self.visit(job, request)).await
 		};
 		let measure = self.measure(job, request, window);
@@ -461,7 +463,7 @@ impl<A: Agents> Checker<A> {
 		{
 			return Err(why.clone());
 		}
-		// A worker that is offline, or has lied, is not measured.
+		// The bandwidth of a worker that is offline or has a false proof is not measured.
 		let counts = visit.is_served() && visit.contradiction().is_none();
 		let measured = match measured {
 			None if counts => measure.await,
@@ -470,18 +472,18 @@ impl<A: Agents> Checker<A> {
 		Ok(self.conclude(job, request, &visit, measured))
 	}
 
-	/// Visits a worker until all is found, or patience is over.
+	/// Visits a worker until all is found or the patience ends.
 	async fn visit(&self, job: &Job, request: &SeatRequest) -> Visit {
 		let mut deadline = self.time.now_ms() + self.patience.as_millis() as u64;
 		let mut visit = Visit::default();
 		let mut tries = 0u32;
-		let mut last = String::from("a connection that came to no end");
+		let mut last = String::from("the connection did not complete");
 		loop {
 			let mut line = None;
 			let tried = self.try_visit(job, request, tries, &mut visit, &mut line);
 			let tried = self.time.before_ms(deadline, tried).await;
 			tries += 1;
-			// Its own time is not the worker's.
+			// Time that this agent itself needed does not count against the worker.
 			let (waited, settled) = visit.settle().await;
 			deadline += waited;
 			if let Some(line) = line {
@@ -493,7 +495,7 @@ impl<A: Agents> Checker<A> {
 			match tried.map(|tried| tried.and(settled)) {
 				Some(Ok(())) => return visit,
 				Some(Err(error)) => {
-					// Logged once in a while, not at each try.
+					// Logged at growing intervals, not at each try.
 					if tries.is_power_of_two() {
 						tracing::debug!(worker = request.worker, tries, "not yet: {error:#}");
 					}
@@ -513,15 +515,15 @@ impl<A: Agents> Checker<A> {
 		}
 	}
 
-	/// The time between this number of tries and the next: none that takes much of the patience.
+	/// Returns the pause after this number of tries, a small part of the patience.
 	fn retry_after(&self, tries: u32) -> Duration {
 		let most = (self.patience / 16).clamp(RETRY, RETRY_MOST);
 		let doubled = RETRY.saturating_mul(1 << tries.saturating_sub(1).min(8));
 		doubled.min(most)
 	}
 
-	/// Tries to complete a visit, after a number of earlier tries. An error means that the worker did not serve; it may
-	/// yet. The caller closes the line.
+	/// Tries to complete a visit, after a number of earlier tries. An error means that the worker did not
+	/// serve this time. The caller closes the line.
 	async fn try_visit(
 		&self,
 		job: &Job,
@@ -540,7 +542,7 @@ impl<A: Agents> Checker<A> {
 		);
 		visit.receipt = Some(signature);
 		if request.rented {
-			// Where no order is served yet, or any more, there is no container to ask.
+			// Without a served order there is no container to ask.
 			if let Some(order) = request.order {
 				let answers = self.agents.container(request, order).await?;
 				ensure!(answers, "the container closes the checker's stream");
@@ -551,11 +553,11 @@ impl<A: Agents> Checker<A> {
 		if visit.roots.is_none() {
 			match line.roots(&which).await {
 				Ok(roots) if roots.is_whole() && roots.root(job) == request.root => {
-					// A root that was not heard before is heard now.
+					// Roots that were not pushed before count as arrived now.
 					self.rounds.hear_all(job, &request.trial_seed, &roots);
 					visit.take(job, roots, request.full);
 				}
-				Ok(_) => visit.nothing = Some("its roots are not under the attested one".into()),
+				Ok(_) => visit.nothing = Some("its roots are not under the attested root".into()),
 				Err(error @ (NoAnswer::Refused(Refusal::Gone) | NoAnswer::Garbage(_))) => {
 					visit.nothing = Some(error.to_string());
 				}
@@ -569,7 +571,7 @@ impl<A: Agents> Checker<A> {
 			.await
 	}
 
-	/// Opens all resources that are not opened yet, side by side.
+	/// Opens all pending resources concurrently.
 	async fn open_pending(
 		&self,
 		job: &Job,
@@ -599,9 +601,9 @@ impl<A: Agents> Checker<A> {
 			})
 			.collect();
 		let mut open = Ok(());
-		// Each as it comes: one that hangs until patience is over takes no other with it.
+		// In the order of arrival: one that hangs until the patience ends does not delay the others.
 		while let Some((resource, answer)) = opening.next().await {
-			// Each is verified as soon as it is read, and waits for no other while it holds memory.
+			// Each is verified as soon as it is read, and does not wait for others while it holds memory.
 			let answer =
 				answer.map(|answer| self.take(attested.clone(), resource, challenge, answer));
 			if let Err(error) = visit.note(resource, answer) {
@@ -611,7 +613,7 @@ impl<A: Agents> Checker<A> {
 		open
 	}
 
-	/// Begins to read and verify openings whose length came, once there is memory for them.
+	/// Starts to read and verify openings whose length came, once memory for them is free.
 	fn take(
 		&self,
 		attested: Attested,
@@ -633,15 +635,18 @@ impl<A: Agents> Checker<A> {
 			let waited = time.now_ms() - asked;
 			let finding = match held {
 				Some(Some(held)) => read_and_verify(answer, held, &time, &computing, verify).await,
-				Some(None) => Finding::Failed("they are larger than its memory".into()),
+				Some(None) => {
+					Finding::Failed("they are larger than all of its memory for openings".into())
+				}
 				None => Finding::NoMemory,
 			};
 			(waited, finding)
 		})
 	}
 
-	/// Measures bandwidth in the window that the chain fixes for all seats. A worker that does not serve it then has
-	/// none. The checker has no opinion if its node does not name the window in time, or if its own line is full.
+	/// Measures bandwidth in the window that the chain fixes for all seats. A worker that does not serve the
+	/// window has no bandwidth. The checker has no opinion if its node does not name the window in time, or
+	/// if its own line is full.
 	async fn measure(
 		&self,
 		job: &Job,
@@ -656,7 +661,7 @@ impl<A: Agents> Checker<A> {
 			};
 		}
 		if length.is_zero() {
-			return Measured::no_opinion("the round measures none");
+			return Measured::no_opinion("the round does not measure bandwidth");
 		}
 		let (down, up) = (job.spec.download_mbps, job.spec.upload_mbps);
 		let Some(offer) = Offer::for_claim(down, up, request.seats) else {
@@ -673,13 +678,16 @@ impl<A: Agents> Checker<A> {
 			return Measured::no_opinion("the node did not name the window");
 		};
 		let millis = |time: Duration| time.as_millis() as u64;
-		// The first fifth does not count. Who joins later misses some of the rest.
+		// The first fifth does not count. A seat that joins later misses part of the rest.
 		let latest = start.saturating_add(millis(length / 5));
 		let (wall, now) = (self.time.wall_ms(), self.time.now_ms());
 		if wall >= latest {
-			return Measured::no_opinion("the node named the window when it had begun");
+			return Measured::no_opinion(format!(
+				"the node named the window {} ms too late",
+				wall - latest
+			));
 		}
-		// The system's time may be set meanwhile; the agent's clock goes on.
+		// The system's time may be set meanwhile; the agent's clock is not affected.
 		let at = |date: u64| now.saturating_add(date).saturating_sub(wall);
 		let begin = at(start.saturating_sub(millis(LEAD)));
 		let end = at(start.saturating_add(millis(length + TRAIL)));
@@ -719,7 +727,7 @@ impl<A: Agents> Checker<A> {
 			}
 		};
 		let measured = self.time.before_ms(end, measuring).await;
-		measured.unwrap_or_else(|| Measured::none("it did not serve the window"))
+		measured.unwrap_or_else(|| Measured::none("the worker did not serve the window"))
 	}
 
 	async fn try_measure(
@@ -740,7 +748,7 @@ impl<A: Agents> Checker<A> {
 		}
 	}
 
-	/// Comes to the verdict on a visit.
+	/// Concludes the verdict of a visit.
 	fn conclude(
 		&self,
 		job: &Job,
@@ -754,18 +762,18 @@ impl<A: Agents> Checker<A> {
 			let why = match request.order {
 				_ if !visit.serves => gave_up,
 				Some(order) => format!("it is rented, and the container of order {order} answers"),
-				None => "it is rented, and there".into(),
+				None => "it is rented and reachable".into(),
 			};
 			let verdict = present(job, request, visit.serves);
 			return (Checked { verdict, receipt }, why);
 		}
 		if !visit.is_served() {
 			let hello = match receipt {
-				Some(_) => "it gave its receipt, and no more",
+				Some(_) => "it gave only its receipt",
 				None => "it gave no receipt",
 			};
 			let why = format!(
-				"{gave_up}; {hello}. If many workers are found offline, look at this machine's own network"
+				"{gave_up}; {hello}. If many workers are found offline, check this machine's own network"
 			);
 			let verdict = Verdict::OFFLINE;
 			return (Checked { verdict, receipt }, why);
@@ -778,7 +786,7 @@ impl<A: Agents> Checker<A> {
 				..Verdict::OFFLINE
 			};
 			let why = format!(
-				"{resource} contradict the attested root: {}",
+				"the openings of {resource} contradict the attested root: {}",
 				in_words(reject)
 			);
 			return (Checked { verdict, receipt }, why);
@@ -795,7 +803,7 @@ impl<A: Agents> Checker<A> {
 			measured.rates,
 			request.full,
 		);
-		// That nothing is shown needs no clock.
+		// A worker that shows nothing needs no timing.
 		verdict.timed |= proved.is_empty();
 		let mut why = visit.remarks();
 		why.extend(remarks);
@@ -807,7 +815,7 @@ impl<A: Agents> Checker<A> {
 	}
 }
 
-/// Reads openings into the memory that they hold, and verifies them on one thread.
+/// Reads openings into the memory held for them, and verifies them on one thread.
 async fn read_and_verify(
 	answer: impl Answer,
 	held: Held,
@@ -820,7 +828,7 @@ async fn read_and_verify(
 		Err(error) => return Finding::Lost(error),
 	};
 	let Ok(_permit) = computing.acquire().await else {
-		return Finding::Failed("it computes nothing any more".into());
+		return Finding::Failed("it is shutting down".into());
 	};
 	let verified = tokio::task::spawn_blocking(move || {
 		let verified = verify(&bytes);
@@ -846,7 +854,7 @@ fn which_of(job: &Job, request: &SeatRequest) -> Which {
 	}
 }
 
-/// The roots of a worker that shows nothing.
+/// Returns the roots of a worker that shows nothing.
 fn nothing() -> Roots {
 	Roots {
 		sizes: Default::default(),
@@ -856,7 +864,7 @@ fn nothing() -> Roots {
 	}
 }
 
-/// The verdict on a rented worker that is there. It ran no trial.
+/// Returns the verdict on a rented worker that is reachable. It ran no trial.
 fn present(job: &Job, request: &SeatRequest, service: bool) -> Verdict {
 	Verdict {
 		online: true,
@@ -867,14 +875,14 @@ fn present(job: &Job, request: &SeatRequest, service: bool) -> Verdict {
 	}
 }
 
-/// A rejection for people.
+/// Formats a rejection.
 fn in_words(reject: Reject) -> String {
 	match reject {
-		Reject::Size => "its sizes are outside their limits".into(),
-		Reject::Length => "the openings have another length".into(),
-		Reject::Root => "the opened roots are others".into(),
-		Reject::Place(kind) => format!("a sample is not in its place ({kind:?})"),
-		Reject::Wrong(kind) => format!("a sample was not computed as it should be ({kind:?})"),
+		Reject::Size => "its sizes are out of range".into(),
+		Reject::Length => "the openings have the wrong length".into(),
+		Reject::Root => "the opened roots differ".into(),
+		Reject::Place(kind) => format!("a sample is at the wrong place ({kind:?})"),
+		Reject::Wrong(kind) => format!("a sample was computed wrongly ({kind:?})"),
 	}
 }
 

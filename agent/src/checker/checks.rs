@@ -1,4 +1,4 @@
-//! The checks that this agent was asked to make, and their verdicts.
+//! The checks that the node requested from this agent, and their verdicts.
 
 use super::{check::Checker, line::Agents};
 use crate::{
@@ -21,19 +21,19 @@ use kaisar_primitives::{
 use std::{io, path::Path, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
-/// Most checks that are kept at a time: of two rounds in which the operator has 20,000 seats, half of a census with
-/// `MaxDue` = 40,000. One that is done takes 300 bytes, 12 MB together. One that waits for a place or for its window
-/// takes up to 6 KiB, 240 MiB together.
+/// Maximum number of checks that are kept: those of two rounds in which the operator has 20,000 seats, half
+/// of a census with `MaxDue` = 40,000. A completed check takes 300 bytes, 12 MB in all. A check that waits
+/// for a place or for its window takes up to 6 KiB, 240 MiB in all.
 pub(super) const MAX_CHECKS: usize = 40_960;
-/// Most workers that are visited at a time. Each takes a task and a connection, some 100 KB; the memory for openings is
-/// bounded by itself ([`Checker`]). A worker that is never ready keeps its place for as long as the checker is
-/// patient, so there are more places than ready workers need.
+/// Maximum number of workers that are visited at a time. Each takes a task and a connection, some 100 KB;
+/// the memory for openings has its own bound ([`Checker`]). A worker that is never ready keeps its place
+/// until the checker's patience ends, so there are more places than ready workers need.
 const VISITS: usize = 4_096;
 
 /// State of a check.
 #[derive(Clone)]
 enum Check {
-	/// With the start of the window in which bandwidth is measured, once the node names it.
+	/// In progress, with the start of the bandwidth window once the node names it.
 	Working(watch::Sender<Option<u64>>),
 	Done(Checked),
 	Failed(String),
@@ -49,18 +49,18 @@ impl Check {
 	}
 }
 
-/// The checks, under one lock.
+/// All checks, under one lock.
 pub struct Checks<A = Peer> {
 	checker: Checker<A>,
 	checks: Kept<Hash, Check>,
-	/// Places for visits. One is taken before a worker is visited, and its deadline begins then.
+	/// Places for visits. A check takes one before it visits its worker; its deadline starts then.
 	visits: Semaphore,
 	report: Arc<Report>,
-	/// True once the agent is to stop.
+	/// True once the agent stops.
 	stopping: watch::Receiver<bool>,
 }
 
-/// A verdict in short.
+/// Formats a verdict in short.
 fn in_words(verdict: &Verdict) -> String {
 	match verdict {
 		Verdict { online: false, .. } => "offline".into(),
@@ -81,7 +81,7 @@ fn in_words(verdict: &Verdict) -> String {
 	}
 }
 
-/// Names a check. The window is told later than the rest of the request.
+/// Returns the id of a check. It excludes the window, which the node names later than the rest.
 fn id_of(request: &SeatRequest) -> Hash {
 	let request = SeatRequest {
 		window: None,
@@ -91,7 +91,7 @@ fn id_of(request: &SeatRequest) -> Hash {
 }
 
 impl<A: Agents> Checks<A> {
-	/// Restores the checks before the last stop.
+	/// Restores the checks from before the last stop.
 	pub fn new(
 		data: &Path,
 		checker: Checker<A>,
@@ -129,7 +129,7 @@ impl<A: Agents> Checks<A> {
 		let mut checks = self.checks.lock();
 		if let Some(check) = checks.get(&id) {
 			if let Check::Working(window) = &check.value {
-				// The first one that the node names stands.
+				// The first window that the node names stands.
 				window.send_if_modified(|window| {
 					let news = window.is_none() && request.window.is_some();
 					*window = window.or(request.window);
@@ -139,7 +139,7 @@ impl<A: Agents> Checks<A> {
 			return check.value.progress();
 		}
 		if checks.is_full() {
-			// The node asks again, and until then something expires.
+			// The node asks again, and checks expire until then.
 			return Progress::Working;
 		}
 		let job = match Job::of_seat(&request) {
@@ -153,7 +153,7 @@ impl<A: Agents> Checks<A> {
 		let named = window.subscribe();
 		checks.insert(id, expires, Check::Working(window));
 		drop(checks);
-		// From here on its parts are worth a file.
+		// From here on, the trial's parts are stored.
 		rounds.keep(&job, &request.trial_seed);
 		tokio::spawn(self.clone().make(id, expires, job, request, named));
 		Progress::Working
@@ -178,7 +178,7 @@ impl<A: Agents> Checks<A> {
 		let (checked, why) = match checked {
 			Ok(checked) => checked,
 			Err(why) => {
-				tracing::error!(worker, round, "no verdict: {why}");
+				tracing::error!(worker, round, "this agent gives no verdict: {why}");
 				self.checks.lock().insert(id, expires, Check::Failed(why));
 				return;
 			}
@@ -212,7 +212,7 @@ impl<A: Agents> Checks<A> {
 		self.checks.store(&id, expires, &(id, checked));
 	}
 
-	/// Drops what has expired.
+	/// Drops expired checks.
 	pub fn sweep(&self) {
 		self.checks.sweep(|_| false);
 	}
@@ -234,7 +234,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_check_is_named_by_all_of_its_request_but_the_window() {
+	fn the_id_of_a_check_depends_on_its_whole_request_except_the_window() {
 		let named = |change: fn(&mut SeatRequest)| {
 			let mut request = request();
 			change(&mut request);
@@ -274,7 +274,7 @@ mod tests {
 			self.checks.check_one(request.clone())
 		}
 
-		/// Asks again and again until the check is done.
+		/// Polls until the check is done.
 		async fn done(&self, request: &SeatRequest) -> Checked {
 			loop {
 				match self.progress(request) {
@@ -287,7 +287,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn a_window_that_is_named_later_is_of_the_same_check() {
+	async fn a_window_that_is_named_later_belongs_to_the_same_check() {
 		let dir = tempfile::tempdir().unwrap();
 		let (time, worker) = (Time::driven(), Arc::new(Worker::honest()));
 		let asked = Asked::new(&worker, &time, dir.path());
@@ -300,7 +300,7 @@ mod tests {
 			..first.clone()
 		};
 		assert_eq!(asked.progress(&first), Progress::Working);
-		// It is opened, and waits.
+		// The worker is opened, and the check waits for its window.
 		let opened = async {
 			while worker.receipts() == 0 {
 				tokio::task::yield_now().await;
@@ -316,13 +316,13 @@ mod tests {
 		assert_eq!((checked.verdict.cpu, checked.verdict.bandwidth), (1, 2));
 		assert_eq!(asked.progress(&first), Progress::Done(checked.clone()));
 		assert_eq!(worker.receipts(), 1);
-		// And after a restart.
+		// The verdict outlives a restart.
 		let again = Asked::new(&worker, &time, dir.path());
 		assert_eq!(again.progress(&first), Progress::Done(checked));
 		assert_eq!(worker.receipts(), 1);
 	}
 
-	/// Requests of this number of seats.
+	/// Returns requests for this number of seats.
 	fn of_seats(worker: &Worker, seats: u16) -> impl Iterator<Item = SeatRequest> {
 		let seat = |number: u16| {
 			let mut key = [0; 32];
@@ -337,7 +337,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn workers_that_are_not_ready_keep_no_others_from_being_visited() {
+	async fn workers_that_are_not_ready_do_not_block_visits_to_others() {
 		let dir = tempfile::tempdir().unwrap();
 		let time = Time::driven();
 		let worker = Arc::new(Worker::never_opens());
@@ -354,7 +354,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn a_check_that_the_agent_cannot_make_is_no_verdict() {
+	async fn a_check_that_the_agent_cannot_make_fails_without_a_verdict() {
 		let dir = tempfile::tempdir().unwrap();
 		let (time, worker) = (Time::driven(), Arc::new(Worker::honest()));
 		let asked = Asked::new(&worker, &time, dir.path());

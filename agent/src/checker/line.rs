@@ -22,10 +22,10 @@ use rand::{TryRngCore, rngs::OsRng};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// Longest wait for a stream of a measurement.
+/// Timeout of opening a stream of a measurement.
 const STREAM_TIME: Duration = Duration::from_secs(5);
 
-/// Reasons for a request without an answer.
+/// Reason why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
 	/// The worker's agent refused.
@@ -52,26 +52,26 @@ impl NoAnswer {
 	}
 }
 
-/// Reasons for a line without bandwidth.
+/// Reason why a measurement found no bandwidth.
 #[derive(Debug, thiserror::Error)]
 pub enum NoBandwidth {
 	/// The worker served no stream. It may be asked again.
-	#[error("it did not serve the measurement: {0}")]
+	#[error("the worker did not serve the measurement: {0}")]
 	NotServed(NoAnswer),
 	/// The worker sent back other bytes.
 	#[error("{0}")]
 	Forged(BandwidthError),
-	/// The worker is reached over a relay alone, which carried this much.
-	#[error("it was reached over a relay only")]
+	/// The worker is reachable only over a relay, which carried these rates.
+	#[error("the worker was reached over a relay only")]
 	Relayed(Rates),
-	/// The system gave no randomness.
-	#[error("no randomness: {0}")]
+	/// The system gives no random numbers.
+	#[error("the system gives no random numbers: {0}")]
 	Random(String),
 }
 
-/// Workers' agents, as a checker reaches them.
+/// Access of a checker to workers' agents.
 pub trait Agents: Send + Sync + 'static {
-	/// A connection to one of them.
+	/// A connection to an agent.
 	type Line: Line;
 
 	/// Connects to an agent.
@@ -85,18 +85,18 @@ pub trait Agents: Send + Sync + 'static {
 	) -> impl Future<Output = Result<bool>> + Send;
 }
 
-/// Openings of which the length has come.
+/// Openings whose length has arrived.
 pub trait Answer: Send + 'static {
-	/// Their length, in bytes.
+	/// Returns their length, in bytes.
 	fn length(&self) -> usize;
 
-	/// Reads them. A sender that is slow by this clock is given up.
+	/// Reads them. Fails if the sender is too slow by this clock.
 	fn read(self, time: &Time) -> impl Future<Output = Result<Vec<u8>, NoAnswer>> + Send;
 }
 
 /// A connection to a worker's agent.
 pub trait Line: Send + Sync {
-	/// Openings that the agent begins to send.
+	/// Openings that the agent starts to send.
 	type Answer: Answer;
 
 	/// Asks for the receipt.
@@ -108,7 +108,7 @@ pub trait Line: Send + Sync {
 	/// Asks for the roots.
 	fn roots(&self, which: &Which) -> impl Future<Output = Result<Roots, NoAnswer>> + Send;
 
-	/// Asks for the openings of a resource, at most `limit` bytes, and waits for their length.
+	/// Asks for the openings of a resource, of at most `limit` bytes, and waits for their length.
 	fn open(
 		&self,
 		which: &Which,
@@ -126,7 +126,7 @@ pub trait Line: Send + Sync {
 		seats: u8,
 	) -> impl Future<Output = Result<Rates, NoBandwidth>> + Send;
 
-	/// Closes the connection, whose work is done.
+	/// Closes the connection.
 	fn close(&self);
 }
 
@@ -142,7 +142,7 @@ impl Agents for Peer {
 	}
 }
 
-/// Asks a request with a short answer.
+/// Sends a request with a short answer.
 async fn answer<T: DecodeWithMemTracking>(
 	connection: &Connection,
 	request: Request,
@@ -214,7 +214,7 @@ impl Line for Connection {
 		for result in futures::future::join_all(streams).await {
 			match result {
 				Err(forged @ BandwidthError::Forged) => return Err(NoBandwidth::Forged(forged)),
-				// Bytes that came back before count.
+				// Bytes that came back before the error count.
 				Err(error) => tracing::debug!(worker = which.worker, "bandwidth: {error:#}"),
 				Ok(()) => (),
 			}
@@ -231,7 +231,7 @@ impl Line for Connection {
 	}
 }
 
-/// Begins a stream of a measurement.
+/// Opens a stream of a measurement.
 async fn begin(
 	connection: &Connection,
 	which: &Which,
@@ -243,7 +243,8 @@ async fn begin(
 		anyhow::Ok(reply.map(|()| (send, recv)))
 	};
 	let begun = timeout(STREAM_TIME, begin).await;
-	let begun = begun.map_err(|_| NoAnswer::Lost(anyhow!("no answer")))?;
+	let begun =
+		begun.map_err(|_| NoAnswer::Lost(anyhow!("no answer in {} s", STREAM_TIME.as_secs())))?;
 	begun.map_err(NoAnswer::of)?.map_err(NoAnswer::Refused)
 }
 

@@ -1,4 +1,5 @@
-//! The checker's side: which workers may push, when trials began and their parts came, and the checks of workers.
+//! The checker's side: admission of workers' agents, starts of trials and arrivals of their parts, and
+//! checks.
 
 pub mod admission;
 pub mod check;

@@ -1,4 +1,4 @@
-//! Starts of trials, and arrivals of their parts: the checker's clock.
+//! The checker's clock: starts of trials, and arrivals of their parts.
 
 use crate::{
 	host::{
@@ -19,24 +19,25 @@ use kaisar_primitives::{AgentKey, RoundIndex, agent::RoundStart};
 use sp_core::H256;
 use std::{io, path::Path};
 
-/// Most rounds of which the start is kept.
+/// Maximum number of rounds whose start is kept.
 const MAX_ROUNDS: usize = 1_024;
-/// Most trials whose parts are kept, about 300 bytes each and 1 KB of a worker with GPUs: one of every worker that is
-/// admitted.
+/// Maximum number of trials whose parts are kept, about 300 bytes each and 1 KB for a worker with GPUs: one
+/// of every admitted worker.
 pub const MAX_HEARD: usize = 1 << 20;
-/// Most of one agent: of the rounds in which it is admitted, and of the seeds that a fork gives them.
+/// Maximum number of them per agent: for the rounds in which it is admitted, and the seeds that a fork gives
+/// them.
 pub const MAX_HEARD_EACH: usize = 8;
-/// Longest that a round is kept, whatever is asked: a week.
+/// Maximum time for which a round is kept, whatever the node asks: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Time for which parts and checks are kept if the round's start is not known.
 const DEFAULT_KEEP_MS: u64 = 3_600 * 1_000;
 
 /// A chain, a round and the seed of its trial.
 type RoundId = (H256, RoundIndex, H256);
-/// A worker's agent, and a trial of its.
+/// A worker's agent and one of its trials.
 type HeardId = (AgentKey, Hash);
 
-/// A round's start as it is stored.
+/// Stored form of a round's start.
 #[derive(Encode, Decode)]
 struct KeptRound {
 	start: RoundStart,
@@ -48,13 +49,13 @@ struct KeptRound {
 struct Heard {
 	/// The first arrival of each part, by its number, with its hash.
 	at: Vec<(u8, u64, Hash)>,
-	/// True once a check of it was asked for, so that it is stored. Pushes before that stay in memory.
+	/// A check of the trial was requested, so that its parts are stored. Earlier pushes stay in memory.
 	asked: bool,
-	/// The round, whose start says until when this is kept and may come later.
+	/// The round. Its start sets the date of expiry, and may come later than the parts.
 	round: RoundId,
 }
 
-/// The same as it is stored.
+/// Stored form of a trial's parts.
 #[derive(Encode, Decode)]
 struct KeptHeard {
 	agent: AgentKey,
@@ -62,7 +63,7 @@ struct KeptHeard {
 	heard: Heard,
 }
 
-/// The rounds that are under way, by this agent's clock.
+/// The rounds under way, by this agent's clock.
 ///
 /// Its two maps are never locked together.
 pub struct Rounds {
@@ -72,13 +73,13 @@ pub struct Rounds {
 	/// The start of each round. `None` if the node named it late.
 	began: Kept<RoundId, Option<u64>>,
 	heard: Kept<HeardId, Heard>,
-	/// Most trials of one agent.
+	/// Maximum number of trials of one agent.
 	heard_each: usize,
 }
 
 impl Rounds {
-	/// Restores the rounds before the last stop. Parts of at most `heard` trials are kept, and of `heard_each` of
-	/// one agent: [`MAX_HEARD`] and [`MAX_HEARD_EACH`] where nobody tests what they are for.
+	/// Restores the rounds from before the last stop. Parts of at most `heard` trials are kept, and of
+	/// `heard_each` per agent: [`MAX_HEARD`] and [`MAX_HEARD_EACH`], except in tests of these bounds.
 	pub fn new(data: &Path, time: Time, heard: usize, heard_each: usize) -> io::Result<Self> {
 		let round_file = |id: &RoundId| key("round file", &[&id.encode()]);
 		let heard_file = |id: &HeardId| key("heard file", &[&id.encode()]);
@@ -93,15 +94,15 @@ impl Rounds {
 			let id = (kept.start.genesis, kept.start.round, kept.start.trial_seed);
 			Some((id, (!kept.start.late).then_some(kept.at)))
 		});
-		// All of them were asked for by the node. A bound below would remove the others' files.
+		// The node requested all of them. A lower bound would remove files of the others.
 		rounds.heard.load(heard, |_, kept: KeptHeard| {
 			Some(((kept.agent, kept.job), kept.heard))
 		});
 		Ok(rounds)
 	}
 
-	/// Notes the start of a round's trial. The first time counts. Parts that came before are kept as long as the
-	/// round.
+	/// Records the start of a round's trial. The first call counts. Parts that came before are kept as long
+	/// as the round.
 	pub fn begin(&self, start: RoundStart) {
 		let at = self.time.now_ms();
 		let expires = at + start.keep_ms.min(MAX_KEEP_MS);
@@ -130,7 +131,7 @@ impl Rounds {
 		}
 	}
 
-	/// Returns until when state of a round is kept.
+	/// Returns the date until which state of a round is kept.
 	pub fn expiry(&self, genesis: H256, round: RoundIndex, trial_seed: H256) -> u64 {
 		let began = self.began.lock();
 		began
@@ -138,7 +139,7 @@ impl Rounds {
 			.map_or(self.time.now_ms() + DEFAULT_KEEP_MS, |timed| timed.expires)
 	}
 
-	/// Notes a part as it comes from a worker's agent, which has signed it and is admitted.
+	/// Records a part when it comes from a worker's agent, which has signed it and is admitted.
 	pub fn hear(&self, agent: &AgentKey, push: &Push) {
 		let Some(part) = push.part() else { return };
 		let now = self.time.now_ms();
@@ -147,7 +148,7 @@ impl Rounds {
 		});
 	}
 
-	/// Notes the roots that a worker's agent showed when it was asked. Parts that were heard before stand.
+	/// Records the roots that a worker's agent sent on request. Earlier arrivals stand.
 	pub fn hear_all(&self, job: &Job, trial_seed: &H256, roots: &Roots) {
 		let now = self.time.now_ms();
 		let parts = [
@@ -163,15 +164,15 @@ impl Rounds {
 		});
 	}
 
-	/// Keeps the parts of a trial, and those that follow, over a restart: a check of it was asked for.
+	/// Stores the parts of a trial from now on, since a check of it was requested.
 	pub fn keep(&self, job: &Job, trial_seed: &H256) {
 		self.change(&job.agent, &trial_of(job, trial_seed), |heard| {
 			!std::mem::replace(&mut heard.asked, true)
 		});
 	}
 
-	/// Changes what was heard of a trial. Stores it if `change` returns that it did, or if it is kept for longer than
-	/// before: a worker may push the same a thousand times, which costs no file.
+	/// Changes the parts of a trial. Stores them if `change` returns true, or if they expire later than
+	/// before: a worker that pushes the same part a thousand times causes no writes.
 	fn change(&self, agent: &AgentKey, trial: &Trial, change: impl FnOnce(&mut Heard) -> bool) {
 		let round = (trial.genesis, trial.round, trial.seed);
 		let began = self.began.lock().get(&round).map(|timed| timed.expires);
@@ -195,7 +196,7 @@ impl Rounds {
 			return;
 		};
 		let mut changed = change(&mut timed.value);
-		// It came before the round's start was known.
+		// The part came before the round's start was known.
 		if let Some(began) = began
 			&& began > timed.expires
 		{
@@ -204,13 +205,13 @@ impl Rounds {
 		}
 		let kept = (changed && timed.value.asked).then(|| timed.clone());
 		drop(all);
-		// A trial that no check asked for has no file.
+		// A trial without a requested check has no file.
 		let dropped = dropped.filter(|(_, heard)| heard.asked);
 		self.heard.forget(dropped.map(|(id, _)| id));
 		self.store(&id, kept);
 	}
 
-	/// Returns whether a check of this trial was asked for.
+	/// Returns whether a check of this trial was requested.
 	pub fn is_asked(&self, agent: &AgentKey, trial: &Trial) -> bool {
 		let heard = self.heard.lock();
 		let timed = heard.get(&(*agent, trial.job_id()));
@@ -226,9 +227,9 @@ impl Rounds {
 		}
 	}
 
-	/// Returns the arrivals of a worker's parts. A round that began before this agent started has no start, unless
-	/// all parts of these roots had come by then: others may have come while the agent was away, or been lost with
-	/// its memory.
+	/// Returns the arrivals of a worker's parts. A round that began before this agent started has no start,
+	/// unless all parts of these roots had come by then: other parts may have come while the agent was down,
+	/// or may be lost with its memory.
 	pub fn arrivals(&self, job: &Job, trial_seed: &H256, roots: &Roots) -> Arrivals {
 		let round = (job.genesis, job.round, *trial_seed);
 		let start = self.began.lock().get(&round).and_then(|timed| timed.value);
@@ -250,14 +251,14 @@ impl Rounds {
 		}
 	}
 
-	/// Drops what has expired.
+	/// Drops expired rounds and parts.
 	pub fn sweep(&self) {
 		self.began.sweep(|_| false);
 		self.heard.sweep(|_| false);
 	}
 }
 
-/// Notes a part, and returns whether it is the first of its kind, which counts.
+/// Records a part. Returns whether it is the first of its kind, which counts.
 fn note(heard: &mut Heard, part: Part, hash: Hash, now: u64) -> bool {
 	let number = part.number();
 	let first = heard.at.iter().all(|(heard, ..)| *heard != number);
@@ -267,7 +268,7 @@ fn note(heard: &mut Heard, part: Part, hash: Hash, now: u64) -> bool {
 	first
 }
 
-/// The parts of a trial with these roots.
+/// Returns the parts of a trial with these roots.
 fn parts_of(job: &Job, roots: &Roots) -> impl Iterator<Item = Part> {
 	let marks = match roots.has(Resource::Gpus) {
 		true => job.gpu(&roots.sizes).marks(),
@@ -339,7 +340,7 @@ mod tests {
 		let after = Some(Duration::from_secs(10));
 		assert_eq!(before.after(Part::Processor, &[1; 32]), after);
 		assert_eq!(before.after(Part::Disk, &[2; 32]), after);
-		// The first time counts, and neither the start nor a part moves.
+		// The first call counts: neither the start nor a part moves.
 		time.advance(Duration::from_secs(10));
 		all.begin(start(1_200_000));
 		all.hear_all(&job(), &SEED, &roots());
@@ -363,7 +364,7 @@ mod tests {
 		all.begin(start(600_000));
 		let trial = trial_of(&job, &SEED);
 		let hear = |part, hash| all.hear(&job.agent, &Push::signed(&pair, trial, part, hash));
-		// Sent before it is known, and corrected at 9 s.
+		// A root sent before it is known, and corrected at 9 s.
 		hear(Part::Processor, [9; 32]);
 		time.advance(Duration::from_secs(9));
 		hear(Part::Processor, [1; 32]);
@@ -484,7 +485,7 @@ mod tests {
 		let trial = trial_of(&job, &SEED);
 		let push = |hash| Push::signed(&pair, trial, Part::Disk, [hash; 32]);
 		rounds.hear(&job.agent, &push(7));
-		// A written file comes back.
+		// Stored values are restored.
 		std::fs::remove_dir_all(dir.path().join("heard")).unwrap();
 		std::fs::create_dir(dir.path().join("heard")).unwrap();
 		rounds.hear(&job.agent, &push(7));
@@ -526,7 +527,7 @@ mod tests {
 		time.advance(Duration::from_millis(2));
 		again.hear_all(&job(), &SEED, &roots());
 		assert_eq!(arrivals(&again).start, None);
-		// Of this one its node says too late that it began.
+		// The node names the start of this round too late.
 		let late = Job {
 			round: job().round + 4,
 			..job()
@@ -544,7 +545,7 @@ mod tests {
 			time.now_ms() + 600_000,
 			"it is kept as long as the round"
 		);
-		// It was here for all of the next round.
+		// The agent was up for all of the next round.
 		let next = RoundStart {
 			round: job().round + 2,
 			..start(600_000)

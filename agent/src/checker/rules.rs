@@ -1,6 +1,6 @@
-//! The rules by which an agent checks others, in one place: the challenge, the verification of openings, and the
-//! judgment. Every agent has those of the protocol. A test puts weaker ones in their place, which shows that an attack
-//! is found by the rule that is said to find it.
+//! The rules by which an agent checks others, in one place: the challenge, the verification of openings, and
+//! the judgment. Every agent uses those of the protocol. Tests replace them with weaker ones to show which
+//! rule detects an attack.
 
 use crate::trial::{
 	hash::{Hash, key},
@@ -15,7 +15,7 @@ use kaisar_primitives::Verdict;
 use sp_core::{H256, ed25519};
 use std::fmt;
 
-/// Returns the secret from which the agent with this key pair draws its challenges.
+/// Returns the secret that the agent with this key pair derives its challenges from.
 pub fn secret_of(pair: &ed25519::Pair) -> Hash {
 	key("checker secret", &[&pair.seed()])
 }
@@ -33,11 +33,11 @@ pub struct Attested {
 	pub roots: Roots,
 }
 
-/// The rules of a checker. Each function that is not given is the protocol's.
+/// Rules of a checker. The default of each function is the protocol's rule.
 pub trait Rules: Send + Sync {
 	/// Returns the challenge of a check. `tries` counts the connections of this check before.
 	fn challenge(&self, secret: &Hash, root: &Hash, open_seed: H256, tries: u32) -> Challenge {
-		// A worker that refuses a draw gets the same one again.
+		// A worker that refuses a challenge gets the same one again.
 		let _ = tries;
 		Challenge::new(secret, root, open_seed)
 	}

@@ -1,4 +1,4 @@
-//! `kaisar-agent bench`: a trial of this machine, judged as a committee would, by its own clock.
+//! `kaisar-agent bench`: runs a trial of this machine and judges it as a committee would, by its own clock.
 
 use super::{
 	GpuArgs, bar, class,
@@ -31,7 +31,7 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Seed of the trial. A chain's cannot be known ahead.
+/// Seed of the trial. On a chain it is unpredictable.
 const SEED: H256 = H256::repeat_byte(0x5e);
 /// Length of a round's prepare part in production: 20 blocks.
 const PREPARE: Duration = Duration::from_secs(240);
@@ -46,47 +46,48 @@ pub struct Bench {
 	/// Print one line of JSON.
 	#[arg(long)]
 	json: bool,
-	/// Run the trial of production: 10 s over all memory and all GPUs, after the time that it takes to fill them. Its
-	/// figures are those that a committee finds. Without it a small trial shows that everything works.
+	/// Run the trial of production: 10 s over all memory and all GPUs, after they are filled. A committee
+	/// finds the same figures. Without it, a small trial shows that everything works.
 	#[arg(long)]
 	full: bool,
 	#[command(flatten)]
 	gpus: GpuArgs,
-	/// The class to claim, by number or name; by default the one that the driver's name stands for.
+	/// GPU class to claim, by number or name (default: the class of the driver's name).
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
-	/// The class's reference, as JSON of `rewards.classReference`; by default the one that a chain starts with.
+	/// Reference of the class, as JSON of `rewards.classReference` (default: the one that a chain starts
+	/// with).
 	#[arg(long, value_parser = reference)]
 	reference: Option<ClassReference>,
 	/// Rows and columns of the matrices: a power of two from 64 to 16,384, on a GPU from 1,024.
 	#[arg(long, default_value_t = 1_024, conflicts_with = "full")]
 	n: u32,
-	/// Turns of each GPU.
+	/// Number of turns of each GPU.
 	#[arg(long, default_value_t = 4, conflicts_with = "full")]
 	turns: u32,
 	/// Memory that each GPU fills, in MiB.
 	#[arg(long, default_value_t = 8, conflicts_with = "full")]
 	window_mib: u32,
-	/// Stages of each CPU lane.
+	/// Number of stages of each CPU lane.
 	#[arg(long, default_value_t = 64, conflicts_with = "full")]
 	stages: u32,
 	/// Memory that the lanes read, in MiB.
 	#[arg(long, default_value_t = 64, conflicts_with = "full")]
 	memory_mib: u32,
-	/// Disk that the plot takes, in MiB.
+	/// Size of the plot, in MiB.
 	#[arg(long, default_value_t = 64, conflicts_with = "full")]
 	disk_mib: u32,
-	/// Reads of each strand over the plot.
+	/// Number of reads of each strand over the plot.
 	#[arg(long, default_value_t = 32, conflicts_with = "full")]
 	reads: u32,
-	/// Folder of the plot: the agent's data folder with --full, and by default a temporary one.
+	/// Folder of the plot: with --full the agent's data folder (default: a temporary folder).
 	#[arg(long)]
 	data_dir: Option<PathBuf>,
-	/// With --full: file with the hex seed of the agent's key, to which the plot in the folder belongs. Without it no
-	/// disk is shown.
+	/// With --full: file with the seed, in hexadecimal, of the agent's key that the plot in the folder
+	/// belongs to. Without it the trial proves no disk.
 	#[arg(long, requires_all = ["full", "data_dir", "genesis"])]
 	key_file: Option<PathBuf>,
-	/// With --full: hash of the first block of the chain to which the plot belongs.
+	/// With --full: hash of the first block of the chain that the plot belongs to.
 	#[arg(long, value_name = "HASH", requires = "key_file")]
 	genesis: Option<H256>,
 }
@@ -103,7 +104,7 @@ fn reference(text: &str) -> Result<ClassReference> {
 }
 
 impl Bench {
-	/// The work to do.
+	/// Returns the work to do.
 	fn work(&self) -> Result<BenchParams> {
 		let bench = match self.full {
 			true => BenchParams::FULL,
@@ -120,14 +121,14 @@ impl Bench {
 		};
 		ensure!(
 			bench.held() == bench,
-			"a figure is outside its limits: the nearest that can be run is {:?}",
+			"a size is out of range: the nearest possible sizes are {:?}",
 			bench.held()
 		);
 		Ok(bench)
 	}
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(args: &Bench) -> Result<()> {
 	let bench = args.work()?;
 	let data = args.data_dir.clone().unwrap_or_else(|| {
@@ -139,7 +140,7 @@ pub fn run(args: &Bench) -> Result<()> {
 	if let Some(class) = args.class {
 		ensure!(
 			class == 0 || !devices.is_empty(),
-			"there is no GPU here that could show a class"
+			"this machine has no usable GPU to show a class with; `kaisar-agent detect` lists its GPUs"
 		);
 		spec.gpu_class = class;
 		spec.gpu_count = if class == 0 { 0 } else { devices.len() as u8 };
@@ -150,7 +151,7 @@ pub fn run(args: &Bench) -> Result<()> {
 	let reference = args.reference.or(known);
 	ensure!(
 		spec.gpu_class == 0 || reference.is_some(),
-		"nothing is known of class {}: pass --reference",
+		"class {} has no built-in reference: pass --reference",
 		spec.gpu_class
 	);
 	let secret = match &args.key_file {
@@ -189,7 +190,7 @@ pub fn run(args: &Bench) -> Result<()> {
 	}
 	if !args.full {
 		println!(
-			"Note: scaled down: it shows that everything works, not how large the machine is (--full does)."
+			"Note: this trial was scaled down. It shows that everything works; --full shows the machine's capacity."
 		);
 	}
 	Ok(())
@@ -207,7 +208,7 @@ fn measure(
 	bar.set_message("filling the plot");
 	let begun = Instant::now();
 	let recipe = job.recipe();
-	// An agent would grow the plot meanwhile.
+	// An agent would grow the plot during the trial.
 	let _lock = match of_agent {
 		true => Some(
 			plots::lock(dir)?
@@ -216,13 +217,15 @@ fn measure(
 		false => None,
 	};
 	let plots = match (job.bench.is_full(), of_agent) {
-		// It takes hours: as much of it is shown as there is.
+		// Filling takes hours, so the trial uses the existing part.
 		(true, true) => Some(dir.to_owned()),
-		// Opening a plot of another key would remove the one that lies there.
+		// Opening a plot with another key would remove the agent's plot.
 		(true, false) => None,
 		(false, _) => Some(dir.join("bench")),
 	};
-	let plots = plots.map(|dir| Plots::new(&dir).with_context(|| dir.display().to_string()));
+	let plots = plots.map(|dir| {
+		Plots::new(&dir).with_context(|| format!("cannot use {} for the plot", dir.display()))
+	});
 	let plots = plots.transpose()?;
 	if let Some(plots) = plots.as_ref().filter(|_| !job.bench.is_full()) {
 		plots.want(recipe, job.plan().groups);
@@ -245,14 +248,16 @@ fn measure(
 	};
 	// As long as a round's prepare part.
 	let prepared = Prepared::new(job, None, machine, Some(PREPARE), &|| true);
-	let prepared = Arc::new(prepared.context("the memory could not be filled")?);
+	let prepared = Arc::new(
+		prepared.context("cannot fill the memory: see what else uses this machine's memory")?,
+	);
 	let prepare_time = begun.elapsed();
 	bar.inc(1);
-	bar.set_message("the trial");
+	bar.set_message("running the trial");
 	let begun = Instant::now();
 	let tell = |_: Part, _: [u8; 32]| bar.inc(1);
 	let proof = prepared.run(SEED, &tell, &|| true);
-	let proof = proof.context("the trial came to no end")?;
+	let proof = proof.context("the trial did not finish")?;
 	let trial_time = begun.elapsed();
 	let opened = open(&proof, &bar)?;
 	bar.finish_and_clear();
@@ -265,7 +270,7 @@ fn measure(
 	})
 }
 
-/// Bytes and times of a resource's openings.
+/// Size and times of a resource's openings.
 pub struct Opened {
 	pub resource: Resource,
 	pub bytes: usize,
@@ -273,12 +278,12 @@ pub struct Opened {
 	pub verify_time: Duration,
 }
 
-/// Opens and verifies what ran, on one core, as the limit for checkers is.
+/// Opens and verifies every resource that ran, on one core, since the limit of checkers is for one core.
 fn open(proof: &Proof, bar: &ProgressBar) -> Result<Vec<Opened>> {
 	let alone = rayon::ThreadPoolBuilder::new()
 		.num_threads(1)
 		.build()
-		.context("a thread to verify on")?;
+		.context("cannot start the thread that verifies")?;
 	let job = proof.prepared().job();
 	let mut all = Vec::new();
 	for resource in Resource::ALL {
@@ -289,7 +294,7 @@ fn open(proof: &Proof, bar: &ProgressBar) -> Result<Vec<Opened>> {
 		let begun = Instant::now();
 		let openings = proof
 			.open(resource, &CHALLENGE)
-			.with_context(|| format!("opening {resource}"))?;
+			.with_context(|| format!("cannot open {resource}"))?;
 		let open_time = begun.elapsed();
 		bar.inc(1);
 		bar.set_message(format!("verifying {resource}"));
@@ -306,7 +311,7 @@ fn open(proof: &Proof, bar: &ProgressBar) -> Result<Vec<Opened>> {
 				&openings,
 			)
 		});
-		let rejected = |reject| anyhow::anyhow!("{resource}: the verifier rejects it: {reject:?}");
+		let rejected = |reject| anyhow::anyhow!("the verifier rejects {resource}: {reject:?}");
 		verified.map_err(rejected)?;
 		bar.inc(1);
 		all.push(Opened {

@@ -1,5 +1,4 @@
-//! `kaisar-agent calibrate`: the figures that a class is held to, measured on a GPU that is known to be
-//! of that class.
+//! `kaisar-agent calibrate`: measures the reference of a class on a GPU that is known to be of that class.
 
 use super::{GpuArgs, bar, class, class_name, kernel_lines, rounded};
 use anyhow::{Context, Result, ensure};
@@ -25,31 +24,32 @@ use std::{
 	time::Instant,
 };
 
-/// Turns of the run by which the others are sized.
+/// Turns of the first run, which sizes the others.
 const FIRST: u32 = 64;
-/// The same where the command is only tried.
+/// Turns of each run with `--try-mib`.
 const TRIED: u32 = 2;
-/// Rows of the matrices there.
+/// Rows of the matrices with `--try-mib`.
 const TRIED_N: u32 = 1_024;
 
 #[derive(Args)]
 pub struct Calibrate {
-	/// Print one line of JSON a GPU.
+	/// Print one line of JSON per GPU.
 	#[arg(long)]
 	json: bool,
-	/// The class, by number or name; the one of the driver's name by default.
+	/// Class of the GPU, by number or name (default: the class of the driver's name).
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
-	/// Memory with which the class is sold, in GB of 10⁹ bytes; needed for a class that this program does not know.
+	/// Memory that the class is sold with, in GB of 10⁹ bytes. Needed for a class that this program does not
+	/// know.
 	#[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
 	memory_gb: Option<u32>,
 	#[command(flatten)]
 	gpus: GpuArgs,
-	/// Runs of which the median is taken.
+	/// Number of runs; the figures are their median.
 	#[arg(long, default_value_t = 5)]
 	runs: usize,
-	/// Try the command out on this number of MiB of the GPU's memory, in a few turns. The figures are then of
-	/// no use.
+	/// Try the command on this number of MiB of the GPU's memory, in a few turns. The figures are then no
+	/// reference.
 	#[arg(long)]
 	try_mib: Option<u32>,
 }
@@ -62,7 +62,7 @@ struct Report {
 	/// The device's name.
 	device: String,
 	kernels: Vec<Rated>,
-	/// Measured on part of the memory, in a few turns: of no use as a reference.
+	/// Measured on part of the memory, in a few turns; not a reference.
 	tried_only: bool,
 	/// GPU and kernel were chosen as an agent chooses them.
 	as_agents_do: bool,
@@ -70,12 +70,13 @@ struct Report {
 	memory_mib: u64,
 	fill_secs: f64,
 	turn_ms: f64,
-	/// Spread of the runs, as a part of the slowest.
+	/// Difference of the slowest and the fastest run, as a part of the slowest.
 	spread: f64,
-	/// A turn's products at the rate of the kernel, if it was timed.
+	/// Time of a turn's products at the kernel's rate, if it was timed.
 	products_ms: Option<f64>,
-	/// The memory traffic of a turn's walks at the rate of a plain copy, and that rate.
+	/// Time of the memory traffic of a turn's walks at the rate of a plain copy.
 	walks_ms: f64,
+	/// Rate of a plain copy.
 	copy_mb_s: u32,
 	n: u32,
 	turns: u32,
@@ -118,18 +119,18 @@ impl Display for Report {
 		)?;
 		writeln!(
 			to,
-			"  of {} runs; they differ by {:?}",
+			"  median of {} runs; they differ by {:?}",
 			self.runs, self.spread
 		)?;
 		if self.tried_only {
 			writeln!(
 				to,
-				"  Tried only: these figures say nothing about the class."
+				"  Tried on part of the memory: these figures are not a reference for the class."
 			)
 		} else if !self.as_agents_do {
 			writeln!(
 				to,
-				"  Not as an agent would measure by itself: not a reference for the class."
+				"  GPUs or kernels were not chosen as an agent chooses them: not a reference for the class."
 			)
 		} else {
 			let reference = serde_json::to_value(reference).map_err(|_| fmt::Error)?;
@@ -141,18 +142,24 @@ impl Display for Report {
 	}
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(args: &Calibrate) -> Result<()> {
-	ensure!((1..=100).contains(&args.runs), "from 1 to 100 runs");
+	ensure!(
+		(1..=100).contains(&args.runs),
+		"--runs must be from 1 to 100"
+	);
 	let devices = args.gpus.open()?;
-	ensure!(!devices.is_empty(), "there is no GPU here that can be used");
+	ensure!(
+		!devices.is_empty(),
+		"this machine has no usable GPU; `kaisar-agent detect` lists its GPUs"
+	);
 	for device in devices {
 		let name = device.name();
 		let class = args
 			.class
 			.or_else(|| by_driver_name(&name).map(|class| class.id))
 			.filter(|class| *class > 0)
-			.with_context(|| format!("no class goes by the name of {name}: pass --class"))?;
+			.with_context(|| format!("the GPU's name {name} fits no class: pass --class"))?;
 		let report = calibrate(&*device, class, args)?;
 		if args.json {
 			println!("{}", serde_json::to_string(&report)?);
@@ -195,13 +202,15 @@ fn planned(class: u16, memory_gb: u32, try_mib: Option<u32>) -> Size {
 
 fn random() -> Result<Hash> {
 	let mut seed: Hash = [0; 32];
-	OsRng.try_fill_bytes(&mut seed).context("no randomness")?;
+	OsRng
+		.try_fill_bytes(&mut seed)
+		.context("the system gives no random numbers")?;
 	Ok(seed)
 }
 
-/// Runs turns as agents do, and returns the seconds that one takes.
+/// Runs turns as agents do, and returns the seconds per turn.
 fn turn_secs(window: &Arc<dyn Window>, base: &Hash, size: Size) -> Result<f64> {
-	// Nothing of the run before is of use to the next.
+	// A new seed, so that a run cannot reuse work of the one before.
 	let seed = random()?;
 	let start = Instant::now();
 	run_all(vec![window.clone()], base, &seed, size, &|_, _| (), &|| {
@@ -214,10 +223,11 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Report
 	let memory_gb = args
 		.memory_gb
 		.or(classes::get(class).map(|class| class.memory_gb))
-		.with_context(|| format!("nothing is known of class {class}: pass --memory-gb"))?;
+		.with_context(|| format!("the memory of class {class} is not known: pass --memory-gb"))?;
 	ensure!(
 		(1..=ClassReference::MOST.memory_gb).contains(&memory_gb),
-		"the memory is out of range"
+		"--memory-gb must be from 1 to {}",
+		ClassReference::MOST.memory_gb
 	);
 	let bar = bar(args.runs as u64 + 3, args.json);
 	bar.set_message("plain copy");
@@ -266,10 +276,10 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Report
 	};
 	let kernels = device.kernels();
 	let gops = kernels.first().and_then(|rated| rated.gops);
-	// Matrix units that could not be used this time may be used the next.
+	// Matrix units that could not be used in this run may be used in the next.
 	let as_agents_do = args.gpus.as_agents_do()
 		&& (kernels.len() < 2 || kernels.iter().all(|rated| rated.gops.is_some()));
-	// A walk reads eight lines for each of its own, which it reads and writes.
+	// A walk reads eight other lines for each line that it reads and writes.
 	let walked = 8.0 * 10.0 * n * n;
 	Ok(Report {
 		class,
@@ -280,7 +290,7 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Report
 		reference: ClassReference {
 			trial_turns: turns_at(secs),
 			memory_gb,
-			// Agents are held to what they do by themselves.
+			// Agents are held to the figures of their own choice of GPUs and kernels.
 			calibrated: args.try_mib.is_none() && as_agents_do,
 		},
 		memory_mib: (u64::from(size.window) * u64::from(size.n) * u64::from(size.n)) >> 20,

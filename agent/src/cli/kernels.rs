@@ -1,4 +1,4 @@
-//! `kaisar-agent kernels`: whether every kernel computes on this machine's GPUs what plain code does.
+//! `kaisar-agent kernels`: tests every kernel on this machine's GPUs against plain code.
 
 use super::GpuArgs;
 use anyhow::{Result, ensure};
@@ -6,19 +6,19 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct KernelsArgs {
-	/// Print one line of JSON a kernel.
+	/// Print one line of JSON per kernel.
 	#[arg(long)]
 	json: bool,
 	#[command(flatten)]
 	gpus: GpuArgs,
 }
 
-/// Tries them.
+/// Runs the command.
 pub fn run(args: &KernelsArgs) -> Result<()> {
 	let tried = args.gpus.try_each()?;
 	ensure!(
 		!tried.is_empty(),
-		"there is no GPU here that a driver shows: `kaisar-agent detect` lists what there is"
+		"no driver lists a GPU on this machine: `kaisar-agent detect` shows the hardware that it has"
 	);
 	for one in &tried {
 		if args.json {
@@ -34,7 +34,7 @@ pub fn run(args: &KernelsArgs) -> Result<()> {
 	ensure!(right > 0, "no kernel can be used: see the reasons above");
 	if !args.json {
 		println!(
-			"{right} of {} kernels compute what plain code does.",
+			"{right} of {} kernels compute the same as plain code.",
 			tried.len()
 		);
 	}

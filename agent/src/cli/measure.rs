@@ -1,4 +1,4 @@
-//! `kaisar-agent serve-measure`, and the part of `detect` that has it measure.
+//! `kaisar-agent serve-measure`, and the part of `detect` that measures with it.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -10,21 +10,21 @@ use std::{net::SocketAddr, time::Duration};
 
 #[derive(Args)]
 pub struct ServeMeasure {
-	/// Address to listen at, UDP.
+	/// UDP address to listen on.
 	#[arg(long, default_value = "0.0.0.0:9702")]
 	bind: SocketAddr,
-	/// Address at which others reach this machine, where a router forwards the port; repeat it for several.
+	/// Address at which others reach this machine if a router forwards the port. Repeatable.
 	#[arg(long, value_name = "ADDRESS:PORT")]
 	address: Vec<SocketAddr>,
-	/// The most to send, in Mb/s.
+	/// Maximum rate to send at, in Mb/s.
 	#[arg(long, default_value_t = UNKNOWN_MBPS, value_parser = clap::value_parser!(u32).range(1..=100_000))]
 	mbps: u32,
-	/// Minutes after which it stops, and its token is of no use any more.
+	/// Minutes after which it stops and its token expires.
 	#[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1_440))]
 	minutes: u64,
 }
 
-/// Serves others whom its operator gives the names that it prints.
+/// Serves machines whose operators have one of the printed names.
 pub async fn serve(args: ServeMeasure) -> Result<()> {
 	let host = Host::bind(args.bind, args.mbps).await?;
 	let named: Vec<PeerName> = args
@@ -39,7 +39,7 @@ pub async fn serve(args: ServeMeasure) -> Result<()> {
 	};
 	let (mbps, minutes) = (args.mbps, args.minutes);
 	eprintln!(
-		"For {minutes} minutes this measures, at up to {mbps} Mb/s, who runs one of these there:"
+		"For {minutes} minutes this measures, at up to {mbps} Mb/s, machines that run one of these commands:"
 	);
 	for name in names {
 		println!("kaisar-agent detect --measure {name}");
@@ -51,13 +51,13 @@ pub async fn serve(args: ServeMeasure) -> Result<()> {
 	Ok(())
 }
 
-/// A measured line, and what is to be said of it.
+/// A measured line, with remarks for the operator.
 pub struct Measured {
 	pub line: Line,
 	pub remarks: Vec<String>,
 }
 
-/// The fastest line that any of these peers finds; none where there are no peers.
+/// Returns the fastest line that any of these peers measures; `None` without peers.
 pub fn line(peers: &[PeerName], link: Option<&Link>) -> Result<Option<Measured>> {
 	if peers.is_empty() {
 		return Ok(None);
@@ -81,12 +81,12 @@ pub fn line(peers: &[PeerName], link: Option<&Link>) -> Result<Option<Measured>>
 			offered_mbps,
 		} = line;
 		remarks.push(format!(
-			"bandwidth: measured with {peer:?}: {down_mbps} Mb/s down, {up_mbps} Mb/s up, tier {tier}. This peer stands \
-			 for a whole committee: its own line, and the way to it, must be as fast"
+			"bandwidth: measured with {peer:?}: {down_mbps} Mb/s down, {up_mbps} Mb/s up, tier {tier}. This peer \
+			 stands in for a committee: its own line and the route to it must be as fast"
 		));
 		if down_mbps.max(up_mbps) >= offered_mbps {
 			remarks.push(format!(
-				"bandwidth: no more than {offered_mbps} Mb/s was offered: the line may be faster"
+				"bandwidth: only {offered_mbps} Mb/s were offered: the line may be faster"
 			));
 		}
 		let rank = |line: &Line| (line.tier, line.down_mbps.min(line.up_mbps));

@@ -1,4 +1,4 @@
-//! The commands that measure or ask.
+//! The commands other than `run` and `detect`.
 
 pub mod bench;
 pub mod calibrate;
@@ -18,15 +18,15 @@ use kaisar_agent::{
 use kaisar_math::classes;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-/// Which GPUs to use.
+/// Source of GPUs.
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Gpus {
-	/// None.
+	/// No GPU.
 	Off,
-	/// All that CUDA's driver or a Vulkan driver shows.
+	/// All GPUs that CUDA's driver or a Vulkan driver lists.
 	#[default]
 	Hardware,
-	/// Software that plays a GPU too: for tests.
+	/// Software renderers too, for tests.
 	Software,
 }
 
@@ -40,52 +40,51 @@ impl From<Gpus> for Choice {
 	}
 }
 
-/// Which kernels may compute the matrix product.
+/// Kernels that may compute the matrix product.
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub enum KernelArg {
-	/// The fastest that is right, on each GPU.
+	/// The fastest correct kernel of each GPU.
 	#[default]
 	Fastest,
-	/// The one that runs on every GPU, through Vulkan.
+	/// The Vulkan kernel that runs on every GPU.
 	Portable,
-	/// One on matrix units (tensor cores); a GPU that has none is not used.
+	/// A kernel on matrix units (tensor cores); GPUs without them are not used.
 	Tensor,
 }
 
-/// How GPUs are used.
+/// Options that choose GPUs and kernels.
 #[derive(Args)]
 pub struct GpuArgs {
-	/// Which GPUs to use.
+	/// Source of GPUs.
 	#[arg(long, value_enum, default_value_t)]
 	gpus: Gpus,
-	/// A GPU to use, by its PCI bus id (0000:01:00.0, 01:00.0) or its UUID (GPU-…, as `nvidia-smi -L` prints
-	/// it); repeat it for several, in order of use. All GPUs by default, the most capable first. `detect` lists
-	/// them.
+	/// GPU to use, by its PCI bus id (0000:01:00.0, 01:00.0) or its UUID (GPU-…, from `nvidia-smi -L`).
+	/// Repeatable, in order of use (default: all GPUs, the most capable first). `detect` lists them.
 	#[arg(long = "gpu", value_name = "GPU")]
 	names: Vec<GpuName>,
-	/// Which kernels may compute the matrix product.
+	/// Kernels that may compute the matrix product.
 	#[arg(long, value_enum, default_value_t)]
 	kernel: KernelArg,
 }
 
 impl GpuArgs {
-	/// The GPUs to use, in order of use; fails on a name that fits none.
+	/// Returns the GPUs to use, in order of use. Fails if a name fits no GPU.
 	pub fn cards(&self) -> Result<Vec<Card>> {
 		Ok(gpu::cards(&self.options(None))?)
 	}
 
-	/// The same, opened.
+	/// Opens the GPUs to use.
 	pub fn open(&self) -> Result<Vec<Arc<dyn Device>>> {
 		self.cards()?;
 		Ok(gpu::open(&self.options(None)))
 	}
 
-	/// Tries every kernel on them.
+	/// Tests every kernel on the GPUs to use.
 	pub fn try_each(&self) -> Result<Vec<Tried>> {
 		Ok(gpu::try_each(&self.options(None))?)
 	}
 
-	/// Whether GPUs and kernels are chosen as an agent chooses them.
+	/// Returns whether GPUs and kernels are chosen as an agent chooses them.
 	pub fn as_agents_do(&self) -> bool {
 		matches!(
 			(self.gpus, self.kernel),
@@ -93,7 +92,7 @@ impl GpuArgs {
 		)
 	}
 
-	/// The options; that a kernel crashes the driver is remembered in a folder, if there is one.
+	/// Returns the options. Kernels that crash the driver are remembered in the folder, if one is given.
 	pub fn options(&self, memory: Option<PathBuf>) -> Options {
 		Options {
 			choice: self.gpus.into(),
@@ -109,8 +108,8 @@ impl GpuArgs {
 	}
 }
 
-/// A class by its number or its name. Governance may have added some that this program does not know; they go by
-/// number.
+/// Parses a class by its number or its name. Governance may have added classes that this program does not
+/// know, so any number is accepted.
 fn class(text: &str) -> Result<u16> {
 	if let Ok(id) = text.parse() {
 		return Ok(id);
@@ -118,11 +117,15 @@ fn class(text: &str) -> Result<u16> {
 	let name = text.to_ascii_uppercase();
 	let known = classes::by_name(&name).or_else(|| classes::by_name(&format!("GPU_{name}")));
 	Ok(known
-		.with_context(|| format!("there is no class {text}"))?
+		.with_context(|| {
+			format!(
+				"no GPU class is named {text}; give its number, or a name from `kaisar classes`"
+			)
+		})?
 		.id)
 }
 
-/// The name of a class.
+/// Returns the name of a class.
 fn class_name(id: u16) -> String {
 	match classes::get(id) {
 		Some(class) => class.name.into(),
@@ -131,7 +134,7 @@ fn class_name(id: u16) -> String {
 	}
 }
 
-/// A bar of steps on the terminal; none where the output is for a program or no terminal is there.
+/// Returns a bar of steps on the terminal. It stays hidden if the output is for a program or not a terminal.
 fn bar(steps: u64, hidden: bool) -> ProgressBar {
 	if hidden {
 		return ProgressBar::hidden();
@@ -146,12 +149,12 @@ fn bar(steps: u64, hidden: bool) -> ProgressBar {
 	bar
 }
 
-/// Three decimals are enough for anybody who reads them.
+/// Rounds to three decimals.
 fn rounded(value: f64) -> f64 {
 	(value * 1e3).round() / 1e3
 }
 
-/// A line for each kernel of a device; the first is used.
+/// Formats a line for each kernel of a device; the device uses the first.
 fn kernel_lines(kernels: &[Rated]) -> String {
 	let line = |(at, rated): (usize, &Rated)| {
 		let label = if at == 0 { "kernel" } else { "" };

@@ -1,4 +1,4 @@
-//! `kaisar-agent plot`: fills the plot ahead of registering.
+//! `kaisar-agent plot`: fills the plot before registration.
 
 use crate::key_of;
 use anyhow::{Context, Result, bail, ensure};
@@ -28,30 +28,32 @@ use std::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Time between two looks at the progress, and between two lines of it without a terminal.
+/// Interval of looks at the progress.
 const LOOK: Duration = Duration::from_millis(200);
+/// Interval of progress lines without a terminal.
 const LINE: Duration = Duration::from_secs(60);
-/// Longest that the node may take to name its chain, and the longest answer.
+/// Timeout of the node's answer.
 const ASK: Duration = Duration::from_secs(10);
+/// Maximum length of the node's answer, in bytes.
 const ANSWER: usize = 4_096;
 
-/// Fills the plot ahead of registering, with all cores. It may be stopped at any time, and goes on from there when it
-/// runs again. While an agent uses the data folder, the agent fills the plot, and this shows how far it is.
+/// Fills the plot before registration, with all cores. You can stop it at any time; the next run continues
+/// there. While an agent uses the data folder, the agent fills the plot, and this shows its progress.
 #[derive(Args)]
 pub struct PlotArgs {
-	/// File with the hex seed of the agent's ed25519 key. The plot belongs to this key.
+	/// File with the seed of the agent's ed25519 key in hexadecimal. The plot belongs to this key.
 	#[arg(long)]
 	key_file: PathBuf,
 	/// Folder for the plot: the agent's data folder.
 	#[arg(long)]
 	data_dir: PathBuf,
-	/// Disk that is claimed, in GB; by default what `detect` claims. The plot takes seven eighths of it, or 20 GB less.
+	/// Disk to claim, in GB (default: what `detect` claims). The plot takes 7/8 of it, or 20 GB less.
 	#[arg(long, value_name = "GB")]
 	disk_gb: Option<u32>,
-	/// Hash of the chain's first block. The plot belongs to this chain. By default the node is asked.
+	/// Hash of the chain's first block, since the plot belongs to one chain (default: asked from the node).
 	#[arg(long, value_name = "HASH")]
 	genesis: Option<H256>,
-	/// URL of the node that is asked for the chain.
+	/// URL of the node to ask for the chain.
 	#[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9944")]
 	node: String,
 	/// Size of the only group, in MiB: `Bench.disk_mib` of a development chain.
@@ -68,7 +70,7 @@ impl PlotArgs {
 			Some(genesis) => genesis,
 			None => genesis_of(&self.node).with_context(|| {
 				format!(
-					"the node at {} does not name its chain; pass --genesis",
+					"cannot get the hash of the chain's first block from the node at {}; pass --genesis",
 					self.node
 				)
 			})?,
@@ -80,7 +82,7 @@ impl PlotArgs {
 		Ok(Recipe::new(&genesis.0, &agent.0, nodes))
 	}
 
-	/// The groups of the plot that the claim plans.
+	/// Returns the number of groups that the plot of the claim has.
 	fn planned(&self, recipe: &Recipe) -> u32 {
 		let claimed = || {
 			let found = Hardware::detect(&self.data_dir, Vec::new());
@@ -98,7 +100,7 @@ impl PlotArgs {
 pub fn run(args: &PlotArgs) -> Result<()> {
 	ensure!(
 		args.key_file.exists(),
-		"{} does not exist: the node makes it when it first starts with --provider",
+		"{} does not exist: the node creates it when it first starts with --provider",
 		args.key_file.display()
 	);
 	check_owner(&args.data_dir)?;
@@ -107,7 +109,7 @@ pub fn run(args: &PlotArgs) -> Result<()> {
 	let groups = args.planned(&recipe);
 	ensure!(
 		groups > 0,
-		"a claim of up to 20 GB takes no plot, and more than 20 GB must be free for one"
+		"there is no plot to fill: claims of up to 20 GB need none, and a plot needs more than 20 GB of disk"
 	);
 	let bytes = |groups: u32| u64::from(groups) * bytes_on_disk(&recipe);
 	let runtime = tokio::runtime::Builder::new_current_thread()
@@ -128,7 +130,7 @@ pub fn run(args: &PlotArgs) -> Result<()> {
 		let progress = || match plots.failure() {
 			Some(failure) => bail!("the plot cannot grow: {failure}"),
 			None if plots.shortage().is_some_and(|groups| groups < fitting) => bail!(
-				"something else fills the disk: the plot ends at {}. Free space, and run the same command again",
+				"something else filled the disk: the plot ends at {}. Free space, then run the same command again",
 				gigabytes(plots.progress().plotted)
 			),
 			None => Ok(plots.progress().plotted),
@@ -137,7 +139,7 @@ pub fn run(args: &PlotArgs) -> Result<()> {
 		drop(growing);
 		ensure!(
 			done,
-			"stopped at {}. Run the same command again to go on, or start the agent, which goes on by itself",
+			"stopped at {}. Run the same command again to continue, or start the agent, which continues by itself",
 			gigabytes(plots.progress().plotted)
 		);
 		fitting
@@ -146,21 +148,21 @@ pub fn run(args: &PlotArgs) -> Result<()> {
 		plots::write_plan(&args.data_dir, recipe, groups)?;
 		let fitting = plots::fitting(&args.data_dir, &recipe, groups)?;
 		println!(
-			"An agent uses {}. It fills the plot by itself, with half of the cores, while neither a trial runs nor an \
-			 order is served. This may be stopped; `kaisar-agent status --data-dir {}` shows how far it is.",
+			"An agent uses {}. It fills the plot by itself, with half of the cores, while it runs no trial and serves \
+			 no order. You can stop this command; `kaisar-agent status --data-dir {}` shows the progress.",
 			args.data_dir.display(),
 			args.data_dir.display()
 		);
 		say_shortage(args, bytes(groups), bytes(fitting));
 		let progress = || Ok(plots::whole_bytes(&args.data_dir, &recipe).max(there));
 		if !runtime.block_on(follow(bytes(fitting), progress, &mut stop))? {
-			println!("The agent goes on.");
+			println!("The agent continues.");
 			return Ok(());
 		}
 		fitting
 	};
 	println!(
-		"The plot of 0x{} is {}, which shows {} GB of disk.",
+		"The plot of 0x{} has {}, which proves {} GB of disk.",
 		hex::encode(agent),
 		gigabytes(bytes(fitting)),
 		judge::disk_gb(
@@ -171,16 +173,16 @@ pub fn run(args: &PlotArgs) -> Result<()> {
 	Ok(())
 }
 
-/// Fails if the agent could not write to what this user makes in its folder.
+/// Fails if the agent could not write to files that this user creates in its folder.
 fn check_owner(data: &Path) -> Result<()> {
 	let Ok(found) = data.metadata() else {
 		return Ok(());
 	};
-	// SAFETY: it only reads this process's user.
+	// SAFETY: it only returns this process's user.
 	let own = unsafe { libc::geteuid() };
 	ensure!(
 		found.uid() == own,
-		"{} belongs to the user {}, and this runs as {own}: run it as the agent's user, e.g. with sudo -u",
+		"{} belongs to user {}, but this runs as user {own}: run it as the agent's user, e.g. with sudo -u",
 		data.display(),
 		found.uid()
 	);
@@ -190,8 +192,8 @@ fn check_owner(data: &Path) -> Result<()> {
 fn say_shortage(args: &PlotArgs, planned: u64, fitting: u64) {
 	if fitting < planned {
 		println!(
-			"Note: {} of the {} that are planned fit the disk of {}, with 20 GB or 5 % of it left free. Free {} there, \
-			 or claim less.",
+			"Note: only {} of the planned {} fit on the disk of {}, with 20 GB or 5 % of it left free. Free {} \
+			 there, or claim less.",
 			gigabytes(fitting),
 			gigabytes(planned),
 			args.data_dir.display(),
@@ -200,7 +202,7 @@ fn say_shortage(args: &PlotArgs, planned: u64, fitting: u64) {
 	}
 }
 
-/// Signals to stop, from the moment on at which this is made.
+/// Signals to stop the program, from its creation on.
 struct Stop {
 	interrupt: Signal,
 	terminate: Signal,
@@ -222,7 +224,7 @@ impl Stop {
 	}
 }
 
-/// Shows the progress until the plot has `wanted` bytes. Returns false if it is interrupted before.
+/// Shows the progress until the plot has `wanted` bytes. Returns false if a signal comes before.
 async fn follow(wanted: u64, progress: impl Fn() -> Result<u64>, stop: &mut Stop) -> Result<bool> {
 	let bar = if std::io::stderr().is_terminal() {
 		ProgressBar::new(wanted)
@@ -256,7 +258,7 @@ async fn follow(wanted: u64, progress: impl Fn() -> Result<u64>, stop: &mut Stop
 	Ok(false)
 }
 
-/// A line of progress: `made` bytes were made in the time.
+/// Formats a line of progress, where `made` bytes were made in `time`.
 fn words(now: u64, wanted: u64, made: u64, time: Duration) -> String {
 	let rate = made as f64 / time.as_secs_f64().max(1e-3);
 	let left = match made {
@@ -270,7 +272,7 @@ fn words(now: u64, wanted: u64, made: u64, time: Duration) -> String {
 	format!("{} of {}{left}", gigabytes(now), gigabytes(wanted))
 }
 
-/// The hash of the first block of the node's chain.
+/// Asks a node for the hash of its chain's first block.
 fn genesis_of(url: &str) -> Result<H256> {
 	let question = br#"{"jsonrpc":"2.0","id":1,"method":"chain_getBlockHash","params":[0]}"#;
 	let request = Request::post(url)

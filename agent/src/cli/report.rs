@@ -14,7 +14,7 @@ use std::{
 	time::Duration,
 };
 
-/// A trial, and the time that everything about it took.
+/// A trial, and the times of its steps.
 pub struct Measured {
 	pub proof: Proof,
 	pub plot_time: Duration,
@@ -23,22 +23,22 @@ pub struct Measured {
 	pub opened: Vec<Opened>,
 }
 
-/// The verdict on a machine, and the figures behind it. The fields are those of the JSON.
+/// Verdict on a machine, with its figures. The fields are those of the JSON.
 #[derive(Serialize)]
 pub struct Report {
-	/// The attested root.
+	/// Attested root.
 	root: String,
-	/// True if it was the trial of production, whose figures count.
+	/// The trial was the one of production, whose figures count.
 	full: bool,
 	claimed_class: u16,
 	claimed_gpus: u8,
 	class: u16,
 	class_name: String,
 	gpu_count: u8,
-	/// The reference was measured. Otherwise the class earns nothing in production.
+	/// The class's reference was measured. A class without one earns nothing in production.
 	class_is_calibrated: bool,
 	tiers: Tiers,
-	/// Each resource: its claim, and what is shown of it.
+	/// Claimed and shown amount of each resource.
 	resources: Vec<Resource>,
 	turns: u32,
 	stages: u32,
@@ -72,9 +72,9 @@ struct Resource {
 	name: &'static str,
 	claim: u32,
 	shown: u32,
-	/// Seconds after which it was known, if it was.
+	/// Seconds after which its mark came, if it came.
 	seconds: Option<f64>,
-	/// Seconds by which it had to be, to show all that ran.
+	/// Seconds by which the mark must come to show the whole amount.
 	limit_seconds: f64,
 }
 
@@ -91,7 +91,7 @@ fn seconds(time: Duration) -> f64 {
 }
 
 impl Report {
-	/// The report on a job that was measured on these devices.
+	/// Creates the report on a job that was measured on these devices.
 	pub fn new(job: &Job, measured: &Measured, devices: &[Arc<dyn Device>]) -> Self {
 		let proof = &measured.proof;
 		let (verdict, remarks) = proof.judged();
@@ -144,14 +144,14 @@ impl Report {
 impl Display for Report {
 	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
 		let Self { tiers, .. } = self;
-		writeln!(to, "A checker would find of this machine:")?;
+		writeln!(to, "A checker would find on this machine:")?;
 		let class = match self.claimed_gpus {
 			0 => "0, no GPU".into(),
 			claimed => {
 				let held = if self.class_is_calibrated {
 					"its measured reference"
 				} else {
-					"a class that is not calibrated, and earns nothing in production"
+					"a class that is not calibrated and earns nothing in production"
 				};
 				let name = class_name(self.claimed_class);
 				let count = self.gpu_count;
@@ -208,13 +208,13 @@ impl Display for Report {
 			line(to, "openings", &text)?;
 		}
 		for remark in &self.remarks {
-			line(to, "less", remark)?;
+			line(to, "below claim", remark)?;
 		}
 		Ok(())
 	}
 }
 
-/// One line of a report: a label, and a text.
+/// Writes one line of a report: a label and a text.
 fn line(to: &mut Formatter<'_>, label: &str, text: &str) -> fmt::Result {
 	writeln!(to, "  {label:<14} {text}")
 }

@@ -1,4 +1,4 @@
-//! `kaisar-agent status`: asks a running agent how it is.
+//! `kaisar-agent status`: shows the state of a running agent.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -18,17 +18,17 @@ use std::{
 	time::Duration,
 };
 
-/// Name of the file in the data folder by which a running agent is found.
+/// Name of the file in the data folder that locates a running agent.
 const FILE: &str = "service.json";
-/// Longest that the agent may take to answer.
+/// Timeout of the agent's answer.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Exit code where something needs attention.
+/// Exit code if something needs attention.
 const ATTENTION: u8 = 3;
-/// Difference between the agent's clock and this machine's that is worth a word, in milliseconds.
+/// Largest difference between the agent's clock and this machine's that is not shown, in milliseconds.
 const CLOCK_MS: u64 = 2_000;
 
-/// Asks a running agent how it is. Exits with 0 if all is well, 3 if something needs attention, and 1 if the
-/// agent does not answer.
+/// Shows the state of a running agent. Exits with 0 if all is well, 3 if something needs attention, and 1 if
+/// the agent does not answer.
 #[derive(Args)]
 pub struct StatusArgs {
 	/// Data folder of the agent, or the folder above it. The agents of a node have theirs in
@@ -74,7 +74,7 @@ impl StatusArgs {
 			.as_deref()
 			.context("pass --data-dir or --url")?;
 		let candidates = [dir.join(FILE), dir.join("data").join(FILE)];
-		// One that exists and cannot be read says why.
+		// A file that exists but cannot be read fails below, with the reason.
 		let path = candidates.iter().find(|path| path.exists()).with_context(|| {
 			format!(
 				"no agent has run with the data folder {}: it has no {FILE}. If the folder belongs to another user, run \
@@ -109,13 +109,13 @@ async fn ask(service: &Service) -> Result<Vec<u8>> {
 		"the agent at {url} answers {}: {}",
 		answer.status(),
 		match answer.status() {
-			StatusCode::UNAUTHORIZED => "the token is not its own",
-			_ => "is it of another version?",
+			StatusCode::UNAUTHORIZED => "the token is wrong; pass the agent's own --token-file",
+			_ => "its version may differ from this program's",
 		}
 	);
 	match Limited::new(answer.into_body(), MAX_ANSWER).collect().await {
 		Ok(body) => Ok(body.to_bytes().to_vec()),
-		Err(error) => bail!("the answer of the agent at {url} breaks off: {error}"),
+		Err(error) => bail!("the answer of the agent at {url} ended early: {error}"),
 	}
 }
 
@@ -127,7 +127,8 @@ pub fn run(args: &StatusArgs) -> Result<ExitCode> {
 			.await
 			.with_context(|| format!("the agent does not answer within {} s", LIMIT.as_secs()))?
 	})?;
-	let status: Status = serde_json::from_slice(&answer).context("the agent's answer")?;
+	let status: Status = serde_json::from_slice(&answer)
+		.context("cannot read the agent's answer; its version may differ from this program's")?;
 	if args.json {
 		let mut value = serde_json::to_value(&status)?;
 		value["attention"] = status.attention().into();
@@ -141,7 +142,7 @@ pub fn run(args: &StatusArgs) -> Result<ExitCode> {
 	})
 }
 
-/// A duration in words.
+/// Formats a duration in words.
 fn span(ms: u64) -> String {
 	let seconds = ms / 1_000;
 	match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60) {
@@ -268,12 +269,9 @@ impl fmt::Display for Words<'_> {
 		line("reached", reached)?;
 		let wanted = match status.wanted.len() {
 			0 => "none".into(),
-			count => format!(
-				"{count} agent(s), not reached lately: {}",
-				listed(&status.wanted)
-			),
+			count => format!("{count} agent(s): {}", listed(&status.wanted)),
 		};
-		line("looked for", &wanted)?;
+		line("not reached", &wanted)?;
 		let all = &events.benchmarks;
 		line(
 			"trials",
@@ -320,7 +318,7 @@ mod tests {
 	use kaisar_agent::report::{Checks, Disk, Events};
 
 	#[test]
-	fn a_status_in_words_has_everything() {
+	fn a_status_in_words_has_all_parts() {
 		let status = Status {
 			version: "1.2.3".into(),
 			agent: "ab".into(),
@@ -361,7 +359,7 @@ mod tests {
 			"21 GB free in /data; the plot has 3.2 GB of 1200.0 GB",
 			"2 h 0 min ahead of this machine's",
 			"does not answer: permission denied",
-			"1 agent(s), not reached lately: cd",
+			"not reached      1 agent(s): cd",
 			"1 made: 1 not served",
 			"round 4, worker 7, 1 min ago: offline: no answer within 60 s",
 			"by no other agent",

@@ -1,9 +1,9 @@
-//! Messages of others, cut to what may be shown and stored.
+//! Sanitizes messages of other programs.
 
-/// Longest message that is kept, in bytes.
+/// Maximum length of a message, in bytes.
 const MAX_MESSAGE: usize = 256;
 
-/// Makes others' text fit to be shown and stored: printable, and at most [`MAX_MESSAGE`] bytes.
+/// Makes another program's text printable and cuts it to [`MAX_MESSAGE`] bytes.
 pub(super) fn brief(text: &str) -> String {
 	let mut short = String::new();
 	for symbol in text.trim().chars() {

@@ -1,4 +1,4 @@
-//! The engine: the Docker Engine API over a socket of this machine, Docker's own or Podman's.
+//! Client of the container engine: the Docker Engine API over a local socket, of Docker or Podman.
 
 use super::layers::Layers;
 use bollard::{
@@ -22,8 +22,8 @@ use std::{
 	time::Duration,
 };
 
-/// Versions of the API that are tried, the newer first: Docker 25 and later, and everything back to
-/// Docker 20.10 and Podman 3. A daemon refuses what is too new for it, and what is too old.
+/// Versions of the API to try, the newest first: Docker 25 and later, and down to Docker 20.10 and Podman 3.
+/// A daemon refuses versions that are too new or too old for it.
 const VERSIONS: [ClientVersion; 2] = [
 	ClientVersion {
 		major_version: 1,
@@ -34,25 +34,25 @@ const VERSIONS: [ClientVersion; 2] = [
 		minor_version: 41,
 	},
 ];
-/// Longest that a question may take.
+/// Timeout of a query.
 const ASK: Duration = Duration::from_secs(10);
-/// Longest that an action may take: an engine without copy-on-write copies whole images.
+/// Timeout of an action: an engine without copy-on-write copies whole images.
 const ACT: Duration = Duration::from_secs(120);
-/// Longer than any engine runs.
+/// Timeout that no engine outlives.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-/// How long a container is given to end by itself when it is stopped, in seconds.
+/// Seconds that a container has to end by itself when it is stopped.
 const STOP_SECS: i32 = 5;
 
-/// Why the engine did not do something.
+/// Reason why a call of the engine failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Fault {
-	/// It did not answer, or what it answered is none. Nothing is known.
+	/// The engine did not answer, or its answer was invalid. The outcome is unknown.
 	#[error("the container engine does not answer: {0}")]
 	Silent(String),
-	/// It answered that there is no such thing.
+	/// The engine answered that the object does not exist.
 	#[error("{0}")]
 	NotThere(String),
-	/// It answered that it will not, or cannot.
+	/// The engine refused or failed.
 	#[error("{0}")]
 	Refused(String),
 }
@@ -71,7 +71,7 @@ impl From<ApiError> for Fault {
 	}
 }
 
-/// An engine, connected to when it is first needed and again after it went away.
+/// An engine. Connects at the first call, and again after it went away.
 #[derive(Debug)]
 pub(super) struct Engine {
 	socket: PathBuf,
@@ -95,7 +95,7 @@ impl Engine {
 			return Ok(client);
 		}
 		let socket = self.socket.to_string_lossy();
-		let mut last = Fault::Silent("no version of its API is known here".into());
+		let mut last = Fault::Silent("it speaks no known version of the Docker API".into());
 		for version in VERSIONS {
 			let client = Docker::connect_with_unix(&socket, ACT.as_secs(), &version)?;
 			match within(ASK, client.version()).await {
@@ -103,7 +103,7 @@ impl Engine {
 					*self.client.lock() = Some(client.clone());
 					return Ok(client);
 				}
-				// It may be content with another version.
+				// It may accept another version.
 				Err(fault @ Fault::Refused(_)) => last = fault,
 				Err(fault) => return Err(fault),
 			}
@@ -111,7 +111,8 @@ impl Engine {
 		Err(last)
 	}
 
-	/// Calls the engine; one that fell silent may come back as another version.
+	/// Calls the engine. Forgets the connection if it falls silent, since it may come back as another
+	/// version.
 	async fn call<T, F>(&self, limit: Duration, call: impl FnOnce(Docker) -> F) -> Result<T, Fault>
 	where
 		F: Future<Output = Result<T, ApiError>>,
@@ -124,20 +125,20 @@ impl Engine {
 		result
 	}
 
-	/// Asks whether it answers.
+	/// Checks that the engine answers.
 	pub async fn ping(&self) -> Result<(), Fault> {
 		self.call(ASK, async |client| client.ping().await)
 			.await
 			.map(|_| ())
 	}
 
-	/// The folder of its data, as it names it.
+	/// Returns the folder of the engine's data, by the engine's own name for it.
 	pub async fn root(&self) -> Result<Option<PathBuf>, Fault> {
 		let about = self.call(ASK, async |client| client.info().await).await?;
 		Ok(about.docker_root_dir.map(PathBuf::from))
 	}
 
-	/// The containers with all of these labels, or all that run.
+	/// Lists the containers with all of these labels; without labels, all running containers.
 	pub async fn list(&self, labels: Option<&[String]>) -> Result<Vec<ContainerSummary>, Fault> {
 		let filters: HashMap<&str, Vec<String>> = labels
 			.map(|labels| HashMap::from([("label", labels.to_vec())]))
@@ -152,7 +153,7 @@ impl Engine {
 		.await
 	}
 
-	/// A container; `None` if there is none of this name.
+	/// Inspects a container; `None` if it does not exist.
 	pub async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, Fault> {
 		let found = self
 			.call(ASK, async |client| {
@@ -164,7 +165,7 @@ impl Engine {
 		known(found)
 	}
 
-	/// An image that the engine has.
+	/// Inspects an image; `None` if the engine does not have it.
 	pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Fault> {
 		let found = self
 			.call(ASK, async |client| client.inspect_image(reference).await)
@@ -172,7 +173,7 @@ impl Engine {
 		known(found)
 	}
 
-	/// Pulls an image; `told` hears how far it is and may call it off with an error.
+	/// Pulls an image. Reports the progress to `told`, which can cancel the pull with an error.
 	pub async fn pull(
 		&self,
 		reference: &str,
@@ -191,13 +192,18 @@ impl Engine {
 				Ok(Some(Ok(info))) => layers.note(info),
 				Ok(Some(Err(error))) => return Err(error.into()),
 				Ok(None) => return Ok(()),
-				Err(_) => return Err(Fault::Refused("the registry sends nothing any more".into())),
+				Err(_) => {
+					return Err(Fault::Refused(format!(
+						"the registry sent nothing for {} s",
+						stalled.as_secs()
+					)));
+				}
 			}
 			told(&layers)?;
 		}
 	}
 
-	/// Makes a container and returns its id.
+	/// Creates a container and returns its id.
 	pub async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, Fault> {
 		let options = CreateContainerOptionsBuilder::new().name(name).build();
 		self.call(ACT, async |client| {
@@ -223,7 +229,7 @@ impl Engine {
 			.await
 	}
 
-	/// Stops a container; what does not end by itself is killed.
+	/// Stops a container. Kills it if it does not end by itself.
 	pub async fn stop(&self, id: &str) -> Result<(), Fault> {
 		let options = StopContainerOptionsBuilder::new().t(STOP_SECS).build();
 		self.call(ACT, async |client| {
@@ -232,14 +238,14 @@ impl Engine {
 		.await
 	}
 
-	/// Stops and removes a container with all that it wrote. One that is gone is no error.
+	/// Stops and removes a container with all its data. A missing container is not an error.
 	pub async fn remove(&self, id: &str) -> Result<(), Fault> {
 		let options = RemoveContainerOptionsBuilder::new()
 			.force(true)
 			.v(true)
 			.build();
 		match self.stop(id).await {
-			// What cannot be stopped is removed by force.
+			// A container that cannot be stopped is removed by force.
 			Ok(()) | Err(Fault::Refused(_)) => (),
 			Err(Fault::NotThere(_)) => return Ok(()),
 			Err(fault) => return Err(fault),
@@ -263,7 +269,7 @@ impl Engine {
 		known(removed).map(|_| ())
 	}
 
-	/// What happens from now on to containers with a label.
+	/// Subscribes to events of containers with a label, from now on.
 	pub async fn events(
 		&self,
 		label: &str,
@@ -278,7 +284,7 @@ impl Engine {
 	}
 }
 
-/// That there is no such thing is an answer.
+/// Converts the fault of a missing object into `None`.
 fn known<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
 	match result {
 		Ok(value) => Ok(Some(value)),
@@ -293,7 +299,7 @@ async fn within<T>(
 ) -> Result<T, Fault> {
 	tokio::time::timeout(limit, call.map_err(Fault::from))
 		.await
-		.unwrap_or_else(|_| Err(Fault::Silent("it took too long".into())))
+		.unwrap_or_else(|_| Err(Fault::Silent(format!("waited for {} s", limit.as_secs()))))
 }
 
 #[cfg(test)]

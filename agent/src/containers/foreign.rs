@@ -1,4 +1,4 @@
-//! What runs on the machine besides: other containers, and other programs on the GPUs.
+//! Detects workloads that this agent did not start: other containers, and other programs on the GPUs.
 
 use super::{
 	brief::brief,
@@ -9,19 +9,20 @@ use super::{
 use bollard::models::ContainerSummary;
 use std::{fs, path::Path};
 
-/// Most processes, and most open files of each, that are looked at.
+/// Maximum number of processes that are inspected.
 const MAX_PROCESSES: usize = 65_536;
+/// Maximum number of open files that are inspected per process.
 const MAX_FILES: usize = 4_096;
 
 /// Label of containers that `--exclusive` leaves alone.
 const LABEL_KEEP: &str = "kaisar.keep";
-/// Label by which Docker Compose, and Podman's, tells the containers of a project.
+/// Label of a project's containers in Docker Compose and Podman Compose.
 const LABEL_PROJECT: &str = "com.docker.compose.project";
-/// Files that an engine puts into each container, from a folder that has the container's id in its name.
+/// Files that an engine mounts into each container, from a folder with the container's id in its name.
 const PUT_IN: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
-/// Stops every container that this agent did not start, but for its own, those of its Compose project, and those that
-/// are marked to be kept. Returns how many were stopped.
+/// Stops every container that this agent did not start, except its own, those of its Compose project, and
+/// those marked with [`LABEL_KEEP`]. Returns the number of stopped containers.
 pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(0);
@@ -39,14 +40,14 @@ pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 			Err(Fault::NotThere(_)) => (),
 			Err(fault @ Fault::Silent(_)) => return Err(fault),
 			Err(fault) => {
-				tracing::warn!(container = id, %fault, "a container of others cannot be stopped")
+				tracing::warn!(container = id, %fault, "cannot stop a container that this agent did not start; stop it by hand")
 			}
 		}
 	}
 	Ok(stopped)
 }
 
-/// The containers to stop.
+/// Returns the containers to stop.
 fn others(all: Vec<ContainerSummary>, agent: &str, proc: &Path) -> Vec<ContainerSummary> {
 	let own = own_folders(proc);
 	let is_own = |found: &ContainerSummary| {
@@ -67,8 +68,8 @@ fn others(all: Vec<ContainerSummary>, agent: &str, proc: &Path) -> Vec<Container
 	all.into_iter().filter(|found| !stays(found)).collect()
 }
 
-/// Folders and control groups that have the id of the container in their names in which this process runs, or of the
-/// one whose network it shares; others' too, on a machine whose own files come from such a folder.
+/// Returns folders and control groups whose names have the id of the container that this process runs in, or
+/// whose network it shares. On a machine whose own files come from such a folder, others are included.
 fn own_folders(proc: &Path) -> Vec<String> {
 	let read = |file: &str| fs::read_to_string(proc.join("self").join(file)).unwrap_or_default();
 	let mounts = read("mountinfo");
@@ -82,8 +83,8 @@ fn own_folders(proc: &Path) -> Vec<String> {
 		.collect()
 }
 
-/// Programs that have a GPU's device open, are not in one of these containers, and are not this one:
-/// `(pid, name)`. Only what the agent may look at is found, so it takes root to see everything.
+/// Returns the programs that have a GPU's device open, except this one and those in these containers, as
+/// `(pid, name)`. It finds only processes that the agent may inspect: only root finds all.
 pub(super) fn gpu_programs(proc: &Path, containers: &[String]) -> Vec<(u32, String)> {
 	let Ok(entries) = fs::read_dir(proc) else {
 		return Vec::new();
@@ -116,7 +117,7 @@ pub(super) fn gpu_programs(proc: &Path, containers: &[String]) -> Vec<(u32, Stri
 		.collect()
 }
 
-/// The devices that computing needs; a screen's are left alone.
+/// Returns whether a path is a GPU's device for computing, not one of a screen.
 fn is_gpu(path: &Path) -> bool {
 	let Some(path) = path.to_str() else {
 		return false;
@@ -144,7 +145,7 @@ mod tests {
 	}
 
 	#[test]
-	fn neither_the_agent_nor_what_is_to_be_kept_is_stopped() {
+	fn the_agents_own_and_marked_containers_are_not_stopped() {
 		let dir = tempfile::tempdir().unwrap();
 		let proc = dir.path().join("self");
 		fs::create_dir(&proc).unwrap();
@@ -182,7 +183,7 @@ mod tests {
 		fs::write(proc.join("mountinfo"), &shm).unwrap();
 		fs::write(proc.join("cgroup"), "0::/system.slice/kaisar.service\n").unwrap();
 		assert_eq!(stopped(), [0, 1, 2, 3, 6]);
-		// In a container, as its files tell, or its control group.
+		// In a container, by its files, or by its control group.
 		let hosts = format!(
 			"8 1 8:1 /var/lib/docker/containers/{}/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n",
 			ids[1]

@@ -1,4 +1,4 @@
-//! References of images, as customers write them, and the images that were pulled.
+//! Image references of customers, and the images that this agent pulled.
 
 use super::engine::{Engine, Fault};
 use crate::{
@@ -9,12 +9,12 @@ use kaisar_primitives::MAX_IMAGE;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-/// How many of the images that were pulled for customers stay for the next one.
+/// Number of pulled images that stay for the next customers.
 const KEPT_IMAGES: usize = 8;
-/// Where an image comes from that names no registry.
+/// Registry of references that name none.
 const DEFAULT_REGISTRY: &str = "docker.io";
 
-/// An OCI reference whose form is known to be right, with nothing left out.
+/// A valid, complete OCI reference.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Reference {
 	registry: String,
@@ -22,10 +22,10 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-	/// Reads what a customer wrote. What is no reference never reaches the engine.
+	/// Parses a customer's reference. Invalid references never reach the engine.
 	pub fn parse(text: &str) -> Result<Self, &'static str> {
 		if text.is_empty() || text.len() > MAX_IMAGE as usize {
-			return Err("an image's reference has 1 to 255 bytes");
+			return Err("an image reference has 1 to 255 bytes");
 		}
 		let (rest, digest) = match text.split_once('@') {
 			Some((rest, digest)) => (rest, Some(digest)),
@@ -59,7 +59,7 @@ impl Reference {
 		let full = match (digest, tag) {
 			// The digest decides, and not every engine takes both.
 			(Some(digest), _) => format!("{registry}/{path}@{digest}"),
-			// Without a tag some engines would pull every tag that there is.
+			// Without a tag, some engines would pull every tag.
 			(None, tag) => format!("{registry}/{path}:{}", tag.unwrap_or("latest")),
 		};
 		Ok(Self {
@@ -68,13 +68,13 @@ impl Reference {
 		})
 	}
 
-	/// The whole reference, registry and tag included.
+	/// Returns the whole reference, registry and tag included.
 	pub fn full(&self) -> &str {
 		&self.full
 	}
 
-	/// Whether it may be asked for over the network. A customer must not make the engine speak to
-	/// hosts of the provider's network, so the registry has to have a public-looking name.
+	/// Returns whether it may be pulled over the network. A customer must not make the engine connect to
+	/// hosts of the provider's network, so the registry must have a public-looking name.
 	pub fn may_be_pulled(&self) -> bool {
 		let host = self
 			.registry
@@ -120,7 +120,8 @@ fn is_registry(text: &str) -> bool {
 		})
 }
 
-/// Lower-case letters and digits, with single separators between them: `.`, `_`, `__`, or dashes.
+/// Returns whether a text has lower-case letters and digits, with single separators between them: `.`, `_`,
+/// `__`, or dashes.
 fn is_component(text: &str) -> bool {
 	let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
 	let bytes = text.as_bytes();
@@ -131,19 +132,19 @@ fn is_component(text: &str) -> bool {
 	})
 }
 
-/// The images that this agent pulled and that may be there still. The engine's disk must not fill up with
-/// what customers once named, so the ones that were not used for longest go.
+/// Images that this agent pulled and that may still exist. The engine's disk must not fill with images of
+/// past customers, so the least recently used are removed.
 #[derive(Debug)]
 pub(super) struct Pulled {
 	store: Store,
-	/// When each was last used.
+	/// Last use of each, by [`now_ms`].
 	used: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Pulled {
 	pub fn new(data_dir: &Path) -> std::io::Result<Self> {
 		let store = Store::new(data_dir, "images")?;
-		// As many as the engine has room for.
+		// The engine's disk limits their number.
 		let used = store.load::<(String, u64)>(usize::MAX);
 		Ok(Self {
 			used: Mutex::new(used.into_iter().map(|(_, image)| image).collect()),
@@ -151,7 +152,7 @@ impl Pulled {
 		})
 	}
 
-	/// Notes that an image was pulled.
+	/// Records a pulled image.
 	pub fn add(&self, reference: &str) {
 		let now = now_ms();
 		self.used.lock().insert(reference.to_owned(), now);
@@ -159,14 +160,14 @@ impl Pulled {
 			.put(&file_name(reference), u64::MAX, &(reference, now));
 	}
 
-	/// Notes that an image is used again. One that the provider put there stays the provider's.
+	/// Records another use of a pulled image. Images that the provider installed are never recorded.
 	pub fn used(&self, reference: &str) {
 		if self.used.lock().contains_key(reference) {
 			self.add(reference);
 		}
 	}
 
-	/// Removes images until there is room for one more. What a container uses is not removed.
+	/// Removes images until there is room for one more. Images of existing containers stay.
 	pub async fn make_room(&self, engine: &Engine) -> Result<(), Fault> {
 		for reference in self.least_used(KEPT_IMAGES - 1) {
 			match engine.remove_image(&reference).await {
@@ -181,7 +182,7 @@ impl Pulled {
 		Ok(())
 	}
 
-	/// All but the `kept` that were used last.
+	/// Returns all but the `kept` most recently used images.
 	fn least_used(&self, kept: usize) -> Vec<String> {
 		let mut all: Vec<(u64, String)> = self
 			.used
@@ -201,7 +202,7 @@ fn file_name(reference: &str) -> Hash {
 	key("image file", &[reference.as_bytes()])
 }
 
-/// Whether a registry's answer says that the image will not be there in a minute either.
+/// Returns whether a registry's answer is a lasting refusal, so that a retry is pointless.
 pub(super) fn is_final(message: &str) -> bool {
 	let message = message.to_ascii_lowercase();
 	[
@@ -229,7 +230,7 @@ mod tests {
 	}
 
 	#[test]
-	fn references_are_made_whole() {
+	fn references_are_completed() {
 		let digest = format!("sha256:{}", "0a".repeat(32));
 		for (text, expected) in [
 			("nginx", "docker.io/library/nginx:latest"),
@@ -248,7 +249,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_no_reference_is_refused() {
+	fn invalid_references_are_refused() {
 		let long = "a".repeat(256);
 		for text in [
 			"",
@@ -282,7 +283,7 @@ mod tests {
 	}
 
 	#[test]
-	fn hosts_of_the_providers_network_are_not_asked() {
+	fn hosts_of_the_providers_network_are_refused() {
 		let may = |text| Reference::parse(text).unwrap().may_be_pulled();
 		assert!(may("nginx") && may("ghcr.io/a/b") && may("r.example.org:5000/a"));
 		assert!(!may("localhost/a"));
@@ -305,7 +306,7 @@ mod tests {
 		pulled.used("the provider's own");
 		assert_eq!(pulled.least_used(2), ["c"]);
 		assert_eq!(pulled.least_used(0).len(), 3);
-		// What was noted is known after a restart.
+		// Records outlive a restart.
 		assert_eq!(Pulled::new(dir.path()).unwrap().least_used(0), ["a"]);
 	}
 

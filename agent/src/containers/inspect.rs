@@ -10,23 +10,24 @@ use std::{
 };
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
-/// Time for a port to accept a connection, and time for which it has to hold one that it accepted.
+/// Time for a port to accept a connection.
 const ACCEPT: Duration = Duration::from_secs(1);
+/// Time for which a port must hold a connection that it accepted.
 const HOLD: Duration = Duration::from_millis(250);
-/// By how much an engine may be late with the first probe of a health check.
+/// Maximum delay of an engine's first probe of a health check.
 const PROBE_LATE: Duration = Duration::from_secs(10);
 /// An engine's default for the interval and for the timeout of a health check.
 const PROBE_DEFAULT: Duration = Duration::from_secs(30);
-/// Most ports of a container that are let through.
+/// Maximum number of a container's ports that are let through.
 const MAX_PORTS: usize = 16;
 
-/// A label of a container.
+/// Returns a label of a container.
 pub(super) fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&'a str> {
 	let labels = container.labels.as_ref()?;
 	labels.get(name).map(String::as_str)
 }
 
-/// The TCP ports to let through: the default, then what the image exposes, from low to high.
+/// Returns the TCP ports to let through: the default, then those that the image exposes, in ascending order.
 pub(super) fn ports_of(image: &ImageInspect, default: Option<u16>) -> Vec<u16> {
 	let config = image.config.as_ref();
 	let exposed = config.and_then(|config| config.exposed_ports.as_ref());
@@ -47,7 +48,7 @@ pub(super) fn ports_of(image: &ImageInspect, default: Option<u16>) -> Vec<u16> {
 	all
 }
 
-/// Where the ports of a running container are reached from this machine.
+/// Returns the local addresses of a running container's ports.
 pub(super) fn reached_at(found: &ContainerInspectResponse) -> Vec<(u16, SocketAddr)> {
 	let labels = found
 		.config
@@ -98,7 +99,7 @@ pub(super) fn has_gpus(found: ContainerInspectResponse, wanted: &[DeviceRequest]
 	ids(&given) == ids(wanted)
 }
 
-/// Returns whether a container's health check is content. Where there is none, or the engine does not run it
+/// Returns whether a container's health check succeeds. Without one, or if the engine does not run it
 /// (Podman without systemd), its port decides.
 pub(super) async fn answers(
 	found: &ContainerInspectResponse,
@@ -125,7 +126,7 @@ pub(super) async fn answers(
 	}
 }
 
-/// By when an engine that runs health checks has run the first.
+/// Returns the time by which an engine that runs health checks has run the first.
 fn first_probe(found: &ContainerInspectResponse) -> Duration {
 	let check = found
 		.config
@@ -140,8 +141,8 @@ fn first_probe(found: &ContainerInspectResponse) -> Duration {
 	interval.saturating_add(timeout).saturating_add(PROBE_LATE)
 }
 
-/// Returns whether something listens. An engine's own proxy accepts for a container that does not listen yet,
-/// and closes at once: what is accepted has to hold.
+/// Returns whether something listens. An engine's own proxy accepts for a container that does not listen
+/// yet, and closes at once: what is accepted has to hold.
 async fn accepts(address: SocketAddr) -> bool {
 	let Ok(Ok(mut stream)) = tokio::time::timeout(ACCEPT, TcpStream::connect(address)).await else {
 		return false;

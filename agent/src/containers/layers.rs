@@ -1,21 +1,21 @@
-//! The layers of an image, and how much of them is pulled.
+//! Progress of a pull, by the image's layers.
 
 use super::brief::brief;
 use bollard::models::CreateImageInfo;
 use std::collections::BTreeMap;
 
-/// Most layers of an image of which the progress is kept.
+/// Maximum number of an image's layers whose progress is kept.
 const MAX_LAYERS: usize = 512;
 
-/// The layers of an image that is being pulled, as the engine tells of them.
+/// Layers of an image during its pull, as the engine reports them.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-	/// Bytes that are present, and bytes in all.
+	/// Present and total bytes of each layer.
 	layers: BTreeMap<String, (u64, u64)>,
 }
 
 impl Layers {
-	/// Notes what the engine said.
+	/// Records a report of the engine.
 	pub fn note(&mut self, info: CreateImageInfo) {
 		let Some(id) = info.id.map(|id| brief(&id)) else {
 			return;
@@ -27,7 +27,7 @@ impl Layers {
 			}
 			return;
 		}
-		// Layers are counted as they are pulled; that they are unpacked is told the same way.
+		// Only downloads count; the engine reports the unpacking of layers in the same form.
 		if status != "Downloading" {
 			return;
 		}
@@ -43,14 +43,14 @@ impl Layers {
 		}
 	}
 
-	/// Bytes of the layers of which the size is known.
+	/// Returns the bytes of the layers whose size is known.
 	pub fn total(&self) -> u64 {
 		self.layers
 			.values()
 			.fold(0, |sum: u64, (_, total)| sum.saturating_add(*total))
 	}
 
-	/// The part of it that is present, in per cent.
+	/// Returns the part of them that is present, in percent.
 	pub fn percent(&self) -> u8 {
 		let there = self
 			.layers
@@ -67,7 +67,7 @@ mod tests {
 	use bollard::models::ProgressDetail;
 
 	#[test]
-	fn progress_counts_what_is_known() {
+	fn progress_counts_the_known_layers() {
 		let mut layers = Layers::default();
 		assert_eq!((layers.percent(), layers.total()), (0, 0));
 		let mut note = |id: &str, status: &str, detail: Option<(i64, i64)>| {

@@ -1,4 +1,4 @@
-//! What a container is given, and what it is not.
+//! A container's resources, devices and privileges.
 
 use crate::gpu::{Card, Kind, Pool, Vendor};
 use bollard::models::{
@@ -15,26 +15,28 @@ use std::{
 	sync::Arc,
 };
 
-/// The name of the engine's network that is the machine's own.
+/// Name of the engine's network that is the machine's own.
 pub(super) const HOST_NETWORK: &str = "host";
-/// Most processes and threads in a container.
+/// Maximum number of processes and threads in a container.
 const MAX_PIDS: i64 = 16_384;
-/// Part of its memory that a machine keeps for itself, and the least and most that it is: a node and an agent need
-/// 2 GB. It is never more than half.
+/// Divisor of a machine's memory that gives the part kept for the machine itself, within the next two bounds
+/// and never more than half.
 const KEPT_MEMORY_PART: u64 = 16;
+/// Minimum of the kept memory: a node and an agent need 2 GB.
 const KEPT_MEMORY_LEAST: u64 = 2 * GB;
+/// Maximum of the kept memory.
 const KEPT_MEMORY_MOST: u64 = 4 * 1024 * 1024 * 1024;
-/// What a machine with more than one core keeps for itself, in billionths of a core.
+/// Part of a core that a machine with several cores keeps for itself, in billionths.
 const KEPT_NANO_CPUS: i64 = 250_000_000;
-/// Largest log of a container's output that the engine keeps.
+/// Maximum size of the log of a container's output that the engine keeps.
 const LOG_SIZE: &str = "16m";
-/// Ports of this machine that containers' ports are published at.
+/// Ports of this machine at which containers' ports are published.
 const PUBLISHED: Range<u16> = 20_000..30_000;
-/// Bytes in a GB of an order.
+/// Bytes in an order's GB.
 pub(super) const GB: u64 = 1_000_000_000;
 
-/// Capabilities that a template may name: what a program needs to change users and files of its own
-/// container, and to listen on low ports. None of them reaches out of the container.
+/// Capabilities that a template may name, for programs that change users and files of their own container or
+/// listen on low ports. None of them has an effect outside the container.
 const CAPABILITIES: [&str; 10] = [
 	"CHOWN",
 	"DAC_OVERRIDE",
@@ -48,21 +50,24 @@ const CAPABILITIES: [&str; 10] = [
 	"SYS_CHROOT",
 ];
 
-/// The way in which one GPU is handed to a container.
+/// Means of handing a GPU to a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Handed {
-	/// By the engine, with NVIDIA's container toolkit, under this id.
+	/// The engine, with NVIDIA's container toolkit, by this id.
 	Engine(String),
-	/// By its device files, which is all that AMD's and Intel's drivers need.
+	/// Device files, which suffice for AMD's and Intel's drivers.
 	Files(Vec<String>),
 }
 
 impl Handed {
-	/// Finds out how a GPU is handed out; the error says why it cannot be. `root` is `/` but in tests.
+	/// Returns the means for a GPU, or the reason why it cannot be handed to a container. `root` is `/`
+	/// except in tests.
 	fn of(card: &Card, root: &Path) -> Result<Self, String> {
 		let exists = |path: &str| root.join(path.trim_start_matches('/')).exists();
 		if card.kind == Kind::Software {
-			return Err(format!("{card}: software cannot be handed to a container"));
+			return Err(format!(
+				"{card}: a software renderer cannot be handed to a container"
+			));
 		}
 		if card.vendor == Vendor::Nvidia {
 			if !exists("/dev/nvidiactl") {
@@ -71,15 +76,15 @@ impl Handed {
 				));
 			}
 			let uuid = card.uuid;
-			let uuid = uuid.ok_or_else(|| format!("{card}: its driver tells no UUID"))?;
+			let uuid = uuid.ok_or_else(|| format!("{card}: its driver reports no UUID"))?;
 			return Ok(Self::Engine(format!("GPU-{uuid}")));
 		}
 		let bus = card
 			.bus
-			.ok_or_else(|| format!("{card}: its driver tells no PCI bus id"))?;
+			.ok_or_else(|| format!("{card}: its driver reports no PCI bus id"))?;
 		let drm = root.join(format!("sys/bus/pci/devices/{bus}/drm"));
 		let nodes = fs::read_dir(&drm).into_iter().flatten().flatten();
-		// Never `card*`: those set a screen's mode.
+		// Never `card*`: those can set a screen's mode.
 		let mut files: Vec<String> = nodes
 			.filter_map(|node| node.file_name().into_string().ok())
 			.filter(|name| name.starts_with("renderD"))
@@ -88,7 +93,7 @@ impl Handed {
 			.collect();
 		if files.is_empty() {
 			return Err(format!(
-				"{card}: it has no /dev/dri/renderD…; load its driver, and look at {}",
+				"{card}: it has no /dev/dri/renderD…; load its driver, then check {}",
 				drm.display()
 			));
 		}
@@ -100,18 +105,19 @@ impl Handed {
 	}
 }
 
-/// The machine as far as it limits what can be given.
+/// Resources of the machine that limit containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Machine {
 	pub cores: u16,
 	/// In bytes.
 	pub memory: u64,
-	/// The GPUs that are proved, in order of use.
+	/// GPUs that the agent proves, in order of use.
 	pub gpus: Vec<Card>,
 }
 
 impl Machine {
-	/// Looks at the machine for an order: a driver may have come since the last one. Blocks if GPUs are wanted.
+	/// Detects the machine's resources for an order: a driver may have been installed since the last one.
+	/// Blocks if GPUs are wanted.
 	pub fn detect(gpus: Option<&Pool>) -> Self {
 		let mut system = sysinfo::System::new();
 		system.refresh_memory();
@@ -126,20 +132,20 @@ impl Machine {
 		}
 	}
 
-	/// The same, without blocking the runtime.
+	/// Detects the machine's resources for an order without blocking the runtime.
 	pub async fn detect_for(deployment: &Deployment, gpus: &Arc<Pool>) -> Result<Self, String> {
 		let gpus = (deployment.limits.gpus > 0).then(|| gpus.clone());
 		tokio::task::spawn_blocking(move || Self::detect(gpus.as_deref()))
 			.await
-			.map_err(|error| format!("the machine cannot be looked at: {error}"))
+			.map_err(|error| format!("cannot detect the machine's resources: {error}"))
 	}
 
-	/// Returns the way in which an order gets its GPUs: the first of those that are proved.
+	/// Returns the means for an order's GPUs, which are the first that the agent proves.
 	fn handed(&self, wanted: u8, root: &Path) -> Result<Vec<Handed>, String> {
 		let there = self.gpus.len();
 		if there < usize::from(wanted) {
 			return Err(format!(
-				"the order wants {wanted} GPU(s), and this agent has {there} that it can use; \
+				"the order wants {wanted} GPU(s), but this agent has {there} that it can use; \
 				 `kaisar-agent detect` lists them"
 			));
 		}
@@ -147,7 +153,7 @@ impl Machine {
 		cards.map(|card| Handed::of(card, root)).collect()
 	}
 
-	/// Bytes of memory for a container that asks for so many GB; all that can be given for 0.
+	/// Returns the bytes of memory for a container that asks for `gb` GB; for 0, all that can be given.
 	fn memory(&self, gb: u32) -> u64 {
 		let kept = (self.memory / KEPT_MEMORY_PART).clamp(KEPT_MEMORY_LEAST, KEPT_MEMORY_MOST);
 		let free = self.memory.saturating_sub(kept).max(self.memory / 2);
@@ -157,7 +163,7 @@ impl Machine {
 		}
 	}
 
-	/// Billionths of cores for a container that asks for so many cores; all that can be given for 0.
+	/// Returns the billionths of cores for a container that asks for `cores`; for 0, all that can be given.
 	fn nano_cpus(&self, cores: u16) -> i64 {
 		let all = i64::from(self.cores.max(1)) * 1_000_000_000;
 		let free = if self.cores > 1 {
@@ -172,13 +178,16 @@ impl Machine {
 	}
 }
 
-/// The capabilities to add, from what a template names.
+/// Returns the capabilities to add for a template, or the reason why one is refused.
 pub(super) fn capabilities(named: &[String]) -> Result<Vec<String>, String> {
 	let mut added = Vec::new();
 	for name in named {
 		let bare = name.strip_prefix("CAP_").unwrap_or(name);
 		if !CAPABILITIES.contains(&bare) {
-			return Err(format!("the capability {bare} is not given to containers"));
+			return Err(format!(
+				"containers do not get the capability {bare}; allowed are {}",
+				CAPABILITIES.join(", ")
+			));
 		}
 		if !added.iter().any(|added| added == bare) {
 			added.push(bare.to_owned());
@@ -187,17 +196,17 @@ pub(super) fn capabilities(named: &[String]) -> Result<Vec<String>, String> {
 	Ok(added)
 }
 
-/// A port of this machine to publish a container's port at, if one is found that nothing listens on.
+/// Returns a port of this machine to publish a container's port at, if it finds one without a listener.
 ///
-/// It lies below what systems give to those that ask for any port. Podman can leave a forwarding rule behind
-/// when a container ends: at an engine's own choice that rule would take a port from a program that has
-/// nothing to do with containers, whose clients then wait for an answer in vain.
+/// The port is below the system's ephemeral range. Podman can leave a forwarding rule behind when a
+/// container ends: on a port of the engine's own choice, that rule could intercept the port of a program
+/// that has nothing to do with containers, whose clients would then wait for an answer in vain.
 fn free_port() -> Option<u16> {
 	let mut ports = std::iter::repeat_with(|| rand::random_range(PUBLISHED)).take(64);
 	ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
 }
 
-/// The engine's requests for GPUs: by id, and by device file.
+/// Returns the engine's requests for GPUs: by id, and by device file.
 fn devices(handed: Vec<Handed>) -> (Option<Vec<DeviceRequest>>, Option<Vec<DeviceMapping>>) {
 	let (mut ids, mut files) = (Vec::new(), Vec::<String>::new());
 	for each in handed {
@@ -225,8 +234,8 @@ fn devices(handed: Vec<Handed>) -> (Option<Vec<DeviceRequest>>, Option<Vec<Devic
 	)
 }
 
-/// A container's surroundings, as the engine is told them. `quota`: the bytes that it may write, where the engine's
-/// storage can limit them.
+/// Returns a container's host configuration for the engine. `quota` is the number of bytes that it may
+/// write, if the engine's storage can limit them.
 pub(super) fn host_config(
 	deployment: &Deployment,
 	machine: &Machine,
@@ -245,7 +254,7 @@ pub(super) fn host_config(
 	let publish = |port: &u16| {
 		let binding = PortBinding {
 			host_ip: Some("127.0.0.1".into()),
-			// Without one it is the engine's choice.
+			// Without a free port, the engine chooses.
 			host_port: Some(free_port().map_or_else(String::new, |port| port.to_string())),
 		};
 		(format!("{port}/tcp"), Some(vec![binding]))
@@ -256,7 +265,7 @@ pub(super) fn host_config(
 		memory: Some(memory),
 		// Memory and swap together: no swap.
 		memory_swap: Some(memory),
-		// Counts as memory; what trains on several processes passes its data through it.
+		// Counts as memory. Training on several processes passes its data through it.
 		shm_size: Some(memory / 2),
 		pids_limit: Some(MAX_PIDS),
 		storage_opt: quota.map(|bytes| HashMap::from([("size".into(), bytes.to_string())])),
@@ -279,7 +288,7 @@ pub(super) fn host_config(
 		}),
 		network_mode: Some(network.into()),
 		port_bindings: own_network.then(|| ports.iter().map(publish).collect()),
-		// Low ports are free for all inside: nothing else listens in that network.
+		// Low ports need no privilege: nothing else listens in the container's own network.
 		sysctls: own_network
 			.then(|| HashMap::from([("net.ipv4.ip_unprivileged_port_start".into(), "0".into())])),
 		..Default::default()
@@ -312,7 +321,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_container_gets_what_is_asked_and_leaves_the_machine_something() {
+	fn a_container_gets_the_requested_resources_and_leaves_some_to_the_machine() {
 		assert_eq!(MACHINE.memory(16), 16 * GB);
 		assert_eq!(MACHINE.memory(32), 30 * GB);
 		assert_eq!(MACHINE.memory(0), 30 * GB);
@@ -357,7 +366,7 @@ mod tests {
 		let ports = config.port_bindings.unwrap();
 		let binding = &ports["80/tcp"].as_ref().unwrap()[0];
 		assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
-		// Programs that ask the system for any port never get this one.
+		// The port is not in the system's ephemeral range.
 		let port = binding.host_port.as_deref().unwrap().parse().unwrap();
 		assert!(PUBLISHED.contains(&port));
 		let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
@@ -368,7 +377,7 @@ mod tests {
 		assert!(config.storage_opt.is_none());
 	}
 
-	/// A machine whose device files and PCI bus are folders of a test.
+	/// Creates the device files and the PCI bus of a fake machine.
 	fn files(root: &Path, paths: &[&str]) {
 		for path in paths {
 			let path = root.join(path);
@@ -465,14 +474,14 @@ mod tests {
 				"/dev/kfd"
 			]
 		);
-		// What cannot be handed out is said, and what to do.
+		// The error names the GPU and the remedy.
 		let error = given(vec![amd("07:00.0")]).unwrap_err();
 		assert!(
 			error.contains("0000:07:00.0") && error.contains("renderD"),
 			"{error}"
 		);
-		// A machine with an NVIDIA GPU whose driver is not there yet hands out no files instead; once it is, it
-		// serves.
+		// An NVIDIA GPU without its driver is not handed out by files; once the driver is loaded, it is
+		// handed out.
 		let nvidia = || vec![card("NVIDIA A100", Kind::Discrete, "03:00.0", 80)];
 		let error = given(nvidia()).unwrap_err();
 		assert!(error.contains("/dev/nvidiactl is missing"), "{error}");
@@ -486,7 +495,7 @@ mod tests {
 	}
 
 	#[test]
-	fn an_order_for_gpus_that_are_not_there_says_so() {
+	fn an_order_for_missing_gpus_fails_with_their_number() {
 		let limits = ContainerLimits {
 			gpus: 2,
 			..Default::default()

@@ -1,24 +1,24 @@
 //! # Containers
 //!
-//! What a customer rents is a container on the worker's machine. The node sends the *desired state*, as
-//! [`OrderRequest`], at every block or two; the agent makes it so and keeps it so, and answers how far it
-//! is. Nothing that happens in between is lost by that: a restart of the node, the agent, the engine or
-//! the machine ends in the next request being compared with what runs.
+//! A customer rents a container on the worker's machine. The node sends the *desired state* as an
+//! [`OrderRequest`] every block or two; the agent reconciles the machine with it and reports the actual
+//! state. No change is lost in between: after a restart of the node, the agent, the engine or the machine,
+//! the next request is compared with the running containers.
 //!
 //! 1. A request with a [`Deployment`](kaisar_primitives::agent::Deployment) comes. Its image is pulled if
-//!    the engine does not have it, and a container is made of it with labels that say whose it is, within
-//!    the order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]).
-//! 2. Its health check or its port answers: it is `Running`. Customers and checkers are let in
+//!    the engine does not have it, and a container is created with labels that name its owner, within the
+//!    order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]).
+//! 2. Its health check or its port answers: it is `Running`. Customers and checkers are admitted
 //!    ([`Containers::served`]).
-//! 3. What is taken away from outside is started again; what ended by itself has ended, and is said so
-//!    ([`watch`]).
-//! 4. A request without a deployment, or with another, comes, or the agent's own clock says that nobody
-//!    wants it any more: the container is stopped and removed with all that it wrote.
+//! 3. A container that was stopped or removed from outside is started again. One that ended by itself is
+//!    reported as ended ([`watch`]).
+//! 4. A request without a deployment, or with another one, comes, or the deployment expires by the agent's
+//!    own clock: the container is stopped and removed with all its data.
 //!
-//! For an order the first deployment stands; requests that follow only move its clocks. So a template
-//! that is edited does not take away a container that runs.
+//! The first deployment of an order stands; later requests only move its clocks. So an edited template does
+//! not remove a running container.
 //!
-//! `docs/containers.md` says what a provider sets up, and what a container may and may not do.
+//! `docs/containers.md` describes a provider's setup, and what a container may and may not do.
 
 mod brief;
 mod engine;
@@ -61,22 +61,21 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet};
 use watch::Watch;
 
-/// Most workers of whom an agent runs containers.
+/// Maximum number of workers whose containers an agent runs.
 const MAX_WORKERS: usize = 16;
 
-/// Where an order is served, and to whom.
+/// Address of an order's container, and the client that may connect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
 	/// The chain.
 	pub genesis: H256,
 	/// The worker.
 	pub worker: WorkerId,
-	/// The key that may connect.
+	/// Key that may connect.
 	pub client: ClientKey,
-	/// The container's ports and where each is reached, the default first; none while it does not
-	/// answer.
+	/// Ports of the container and their addresses, the default first; empty while it does not answer.
 	pub ports: Vec<(u16, SocketAddr)>,
-	/// Until when the customer may connect; `None` while its time has not begun.
+	/// End of the customer's time; `None` before its start.
 	pub customer_until: Option<Instant>,
 }
 
@@ -84,14 +83,14 @@ pub struct Served {
 #[derive(Clone)]
 pub struct Containers(Arc<Shared>);
 
-/// The work behind [`Containers`]: nothing is done before it is run.
+/// The work behind [`Containers`], which starts only when it is run.
 pub(crate) struct Work {
 	shared: Arc<Shared>,
 	new: mpsc::Receiver<Key>,
 }
 
 impl Containers {
-	/// Reads what was wanted before the last stop. The work has to be run for anything to happen.
+	/// Loads the desired states from before the last stop. Nothing happens until the work is run.
 	pub(crate) fn new(
 		settings: Settings,
 		agent: AgentKey,
@@ -129,7 +128,7 @@ impl Containers {
 		Ok((Self(shared), work))
 	}
 
-	/// Takes what is wanted of a worker and says how it is.
+	/// Takes the desired state of a worker and returns its actual state.
 	pub fn order(&self, request: OrderRequest) -> ContainerReport {
 		let shared = &self.0;
 		let key = (request.genesis, request.worker);
@@ -144,7 +143,9 @@ impl Containers {
 			if slots.len() >= MAX_WORKERS || shared.new.try_send(key).is_err() {
 				let mut view = View::absent();
 				view.order = request.deployment.map(|deployment| deployment.order);
-				view.state = unknown("this agent has too many workers");
+				view.state = unknown(&format!(
+					"this agent serves too many workers (limit: {MAX_WORKERS}); run another agent for this one"
+				));
 				return view.report();
 			}
 			slots.insert(key, Slot::new(None));
@@ -156,7 +157,7 @@ impl Containers {
 			(None, None) => false,
 			(None, wanted @ Some(_)) => {
 				*wanted = None;
-				slot.changed(unknown("it is being removed"));
+				slot.changed(unknown("the container is being removed"));
 				true
 			}
 			(Some(deployment), Some(wanted)) if wanted.deployment.order == deployment.order => {
@@ -165,7 +166,7 @@ impl Containers {
 			(Some(deployment), wanted) => {
 				let order = deployment.order;
 				*wanted = Some(Wanted::new(key, deployment));
-				slot.changed(unknown("not looked at yet"));
+				slot.changed(unknown("the container was not inspected yet"));
 				slot.view.order = Some(order);
 				true
 			}
@@ -176,15 +177,15 @@ impl Containers {
 		slot.view.report()
 	}
 
-	/// Whether the machine is a customer's now.
+	/// Returns whether a customer rents the machine now.
 	pub(crate) fn are_rented(&self) -> bool {
 		self.0.rented().is_some()
 	}
 
-	/// Where an order is served; `None` if it is none of this agent's, or over.
+	/// Returns where an order is served; `None` if this agent does not serve it, or it is over.
 	///
-	/// It has ports from when it answers until it is known not to: an engine that is restarted does not
-	/// cut the customer off.
+	/// The container has ports from its first answer until it is known to be down: a restart of the engine
+	/// does not disconnect the customer.
 	pub fn served(&self, order: OrderId) -> Option<Served> {
 		let now = now_ms();
 		let until = |until: u64| Instant::now() + Duration::from_millis(until.saturating_sub(now));
@@ -205,7 +206,7 @@ impl Containers {
 		})
 	}
 
-	/// Returns whether a key is the client of an order that this agent serves or is to serve.
+	/// Returns whether a key is the client of an order that this agent serves or will serve.
 	pub fn is_client(&self, key: &ClientKey) -> bool {
 		let slots = self.0.slots.lock();
 		let mut wanted = slots.values().filter_map(|slot| slot.wanted.as_ref());
@@ -214,7 +215,7 @@ impl Containers {
 }
 
 impl Work {
-	/// Runs the supervisors until it is dropped. Containers go on without them.
+	/// Runs the supervisors until it is dropped. Containers keep running without them.
 	pub(crate) async fn run(mut self) {
 		let mut tasks = JoinSet::new();
 		let shared = self.shared.clone();

@@ -1,5 +1,5 @@
-//! Asks the engine every minute whether it answers, so that an engine that cannot be used is known before
-//! an order fails: a socket that exists may belong to a group that the agent's user is not in.
+//! Pings the engine every minute, so that an unusable engine is known before an order fails: an existing
+//! socket may belong to a group that the agent's user is not in.
 
 use super::{
 	engine::{Engine, Fault},
@@ -14,12 +14,12 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Time between two questions.
+/// Interval of pings.
 const PING: Duration = Duration::from_secs(60);
-/// Time until an engine that cannot be used is logged again.
+/// Interval of log lines about an unusable engine.
 const AGAIN: Duration = Duration::from_secs(3_600);
 
-/// Asks for as long as it is run, and notes the answer in the report.
+/// Pings until it is dropped, and records the answers in the report.
 pub(super) async fn ping(shared: Arc<Shared>) {
 	let mut logged: Option<Instant> = None;
 	loop {
@@ -35,7 +35,9 @@ pub(super) async fn ping(shared: Arc<Shared>) {
 			Answer::Ready { socket } if changed => {
 				tracing::info!(socket, "the container engine answers");
 			}
-			Answer::Off if changed => tracing::info!("no container engine is used: no orders"),
+			Answer::Off if changed => {
+				tracing::info!("no container engine is used: this machine serves no orders");
+			}
 			_ => {}
 		}
 		tokio::time::sleep(PING).await;
@@ -61,7 +63,7 @@ async fn ask(shared: &Shared) -> Answer {
 	}
 }
 
-/// Returns why an engine does not answer, and what to do.
+/// Returns the reason why an engine does not answer, and the remedy.
 fn reason(engine: &Engine, fault: &Fault) -> String {
 	let socket = engine.socket();
 	let shown = socket.display();
@@ -76,14 +78,14 @@ fn reason(engine: &Engine, fault: &Fault) -> String {
 			"there is no socket at {shown}. Start Docker or Podman, or name another socket with --engine"
 		),
 		Err(ErrorKind::ConnectionRefused) => format!(
-			"nothing listens at {shown}. Start the engine, for example with `systemctl start docker`"
+			"nothing listens at {shown}. Start the engine, e.g. with `systemctl start docker`"
 		),
 		_ => fault.to_string(),
 	}
 }
 
-/// Returns the group that may open a socket: its name, or its number if it has none. Docker's usual one if the
-/// socket cannot be looked at.
+/// Returns the group that may open a socket: its name, or its number if it has none; Docker's usual group if
+/// the socket cannot be inspected.
 fn group_of(socket: &Path) -> String {
 	let Ok(id) = std::fs::metadata(socket).map(|metadata| metadata.gid().to_string()) else {
 		return "docker".into();
@@ -106,12 +108,12 @@ mod tests {
 	fn why(socket: &Path) -> String {
 		reason(
 			&Engine::new(socket),
-			&Fault::Silent("it took too long".into()),
+			&Fault::Silent("waited for 10 s".into()),
 		)
 	}
 
 	#[test]
-	fn the_reason_says_what_to_do() {
+	fn the_reason_names_the_remedy() {
 		let dir = tempfile::tempdir().unwrap();
 		let missing = why(&dir.path().join("none.sock"));
 		assert!(
@@ -121,7 +123,7 @@ mod tests {
 		let path = dir.path().join("engine.sock");
 		let listener = UnixListener::bind(&path).unwrap();
 		assert!(
-			why(&path).contains("it took too long"),
+			why(&path).contains("waited for 10 s"),
 			"it is there and silent"
 		);
 		drop(listener);

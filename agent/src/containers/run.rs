@@ -1,47 +1,47 @@
-//! The memory of a supervisor between two looks at an order, and its decisions by that.
+//! The state of a supervisor between two looks at an order, and its decisions on it.
 
 use super::watch::Exit;
 use kaisar_primitives::OrderId;
 use std::time::{Duration, Instant};
 
-/// Time for the engine to report how a container ended.
+/// Time for the engine to report the cause of a container's end.
 const UNSURE: Duration = Duration::from_secs(3);
-/// After how many revivals a container that nobody is known to have touched has ended by itself.
+/// Number of revivals after which an end of unknown cause counts as the program's own.
 const DOUBTS: u32 = 3;
-/// Longest pause between two revivals, in seconds, and how long a container has to run for them to be
-/// forgotten.
+/// Longest pause between two revivals, in seconds.
 const REVIVE_MOST: u64 = 300;
+/// Time that a container has to run for its revivals to be forgotten.
 pub(super) const STEADY: Duration = Duration::from_secs(600);
 
-/// The memory of a supervisor between two looks at an order.
+/// State of a supervisor between two looks at an order.
 #[derive(Debug, Default)]
 pub(super) struct Run {
 	pub order: Option<OrderId>,
-	/// The order was served before: it does not fail any more, it is made good.
+	/// The order was served before: its faults are repaired, and it no longer fails.
 	pub ran: bool,
 	pub pulls: u32,
 	pub starts: u32,
-	/// The last error.
+	/// Last error.
 	pub last: String,
-	/// Since when the engine does not answer.
+	/// Start of the engine's silence.
 	pub silent: Option<Instant>,
-	/// The container that the following is about.
+	/// Id of the container that the fields below describe.
 	pub container: Option<String>,
 	pub started: Option<Instant>,
-	/// When it was last seen running.
+	/// Last time it was seen running.
 	pub seen: Option<Instant>,
-	/// Since when it answers.
+	/// Time of its first answer.
 	pub answers: Option<Instant>,
-	/// Since when it does not run, and the engine has not told why.
+	/// Time since which it has been down without a reported cause.
 	pub unsure: Option<Instant>,
-	/// The supervisor itself stopped it, to start it once more.
+	/// The supervisor stopped it for another start.
 	pub stopped_here: bool,
 	pub revived: u32,
 	pub revive_at: Option<Instant>,
 }
 
 impl Run {
-	/// Notes that a container was started, or is met running.
+	/// Records that a container was started, or was found running.
 	pub fn started(&mut self, id: &str) {
 		let now = Instant::now();
 		self.container = Some(id.to_owned());
@@ -52,7 +52,8 @@ impl Run {
 		self.stopped_here = false;
 	}
 
-	/// Returns whether a container that was taken away may be started again now. The pauses double.
+	/// Returns whether a container that was stopped or removed from outside may be started again now. The
+	/// pauses double.
 	pub fn may_revive(&mut self) -> bool {
 		let now = Instant::now();
 		if self.revive_at.is_some_and(|at| now < at) {
@@ -64,8 +65,7 @@ impl Run {
 		true
 	}
 
-	/// Decides what to make of a container that does not run any more. `None`: the engine may tell more
-	/// yet.
+	/// Decides the cause of a container's end; `None` while the engine may still report it.
 	pub fn settle(&mut self, exit: Exit) -> Option<Exit> {
 		let exit = match exit {
 			Exit::Unsure => {
@@ -88,7 +88,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn revivals_come_at_growing_pauses() {
+	fn pauses_between_revivals_grow() {
 		let mut run = Run::default();
 		assert!(run.may_revive() && !run.may_revive());
 		for _ in 0..80 {
@@ -100,7 +100,7 @@ mod tests {
 	}
 
 	#[test]
-	fn an_exit_is_settled_once_the_engine_had_time_to_tell_more() {
+	fn an_exit_is_settled_once_the_engine_had_time_to_report_its_cause() {
 		let mut run = Run::default();
 		assert_eq!(run.settle(Exit::Own), Some(Exit::Own));
 		assert_eq!(run.settle(Exit::Foreign), Some(Exit::Foreign));
@@ -108,7 +108,7 @@ mod tests {
 		assert_eq!(run.settle(Exit::Unsure), None);
 		run.unsure = Instant::now().checked_sub(UNSURE);
 		assert_eq!(run.settle(Exit::Unsure), Some(Exit::Doubtful));
-		// After so many revivals it ends by itself, whatever is known.
+		// After `DOUBTS` revivals, an end of unknown cause is the program's own.
 		run.revived = DOUBTS;
 		assert_eq!(run.settle(Exit::Unsure), Some(Exit::Own));
 		assert_eq!(run.settle(Exit::Doubtful), Some(Exit::Own));

@@ -1,5 +1,5 @@
-//! The state that the tasks of the containers share: what is wanted of each worker, and how its
-//! container is.
+//! The state that the tasks of the containers share: the desired and the actual state of each worker's
+//! container.
 
 use super::{
 	brief::brief,
@@ -33,47 +33,51 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Labels of the containers: the agent's key, the chain, the worker, the order, and the ports that are
-/// let through, the default first (not every engine tells later what it was told).
+/// Label with the agent's key.
 pub(super) const LABEL_AGENT: &str = "kaisar.agent";
+/// Label with the chain.
 pub(super) const LABEL_GENESIS: &str = "kaisar.genesis";
+/// Label with the worker.
 pub(super) const LABEL_WORKER: &str = "kaisar.worker";
+/// Label with the order.
 pub(super) const LABEL_ORDER: &str = "kaisar.order";
+/// Label with the ports to let through, the default first, since not every engine returns them later.
 pub(super) const LABEL_PORTS: &str = "kaisar.ports";
 
-/// Longest that a container is kept by the agent's own clock, whatever is asked: the longest order and a
-/// week.
+/// Maximum time for which the agent keeps a container by its own clock, whatever a request asks: the longest
+/// order and a week.
 const MAX_KEEP_MS: u64 = (MAX_HOURS as u64 + 7 * 24) * 3_600 * 1_000;
-/// By how much a clock has to move to be written down again.
+/// Smallest move of a clock that is stored.
 const CLOCK_MOVED_MS: u64 = 20_000;
-/// Most capabilities in a request, and the longest name of one.
+/// Maximum number of capabilities in a request.
 const MAX_CAPABILITIES: usize = 16;
+/// Maximum length of a capability's name.
 const MAX_CAPABILITY: usize = 32;
 
-/// Which engine runs the containers.
+/// Choice of the engine that runs the containers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum EngineChoice {
-	/// None: orders are answered with a failure, so that customers get their money back at once.
+	/// No engine: orders fail, so that customers get their money back at once.
 	#[default]
 	Off,
-	/// The first that there is of `DOCKER_HOST`, `/var/run/docker.sock`, `/run/podman/podman.sock`.
+	/// The first that exists of `DOCKER_HOST`, `/var/run/docker.sock`, `/run/podman/podman.sock`.
 	Find,
-	/// The one that listens on this socket.
+	/// The engine that listens on this socket.
 	Socket(PathBuf),
 }
 
 /// Timeouts of the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-	/// An engine that does not answer while an order is to be deployed.
+	/// Silence of the engine while an order waits for its deployment.
 	pub engine: Duration,
-	/// A registry that sends nothing.
+	/// Silence of a registry during a pull.
 	pub stalled: Duration,
-	/// A pull as a whole.
+	/// A whole pull.
 	pub pull: Duration,
-	/// A container that runs and does not answer.
+	/// Silence of a running container.
 	pub healthy: Duration,
-	/// Containers of which nobody has said anything since the agent started.
+	/// Time from the agent's start to the removal of containers that no request named.
 	pub unclaimed: Duration,
 }
 
@@ -94,12 +98,12 @@ impl Default for Timeouts {
 pub struct Settings {
 	/// The engine.
 	pub engine: EngineChoice,
-	/// The engine's network that containers are in. `bridge` gives each its own address; `host` is for
-	/// engines that cannot make networks, and shows a container all that listens on the machine.
+	/// The engine's network for containers. `bridge` gives each its own address; `host` is for engines that
+	/// cannot create networks, and lets a container reach every service that listens on the machine.
 	pub network: String,
-	/// Whether containers of others are stopped while a customer pays.
+	/// Stops containers of others while a customer pays.
 	pub exclusive: bool,
-	/// When to give up.
+	/// Timeouts.
 	pub timeouts: Timeouts,
 }
 
@@ -117,30 +121,30 @@ impl Default for Settings {
 /// A worker of a chain.
 pub(super) type Key = (H256, WorkerId);
 
-/// An order that is wanted, as it is kept over a restart.
+/// Desired state of a worker: an order's deployment. Stored for the next start.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub(super) struct Wanted {
 	pub genesis: H256,
 	pub worker: WorkerId,
-	/// As it was first told.
+	/// First deployment of the order, with the newest client key.
 	pub deployment: Deployment,
-	/// When the agent removes the container by itself, by [`now_ms`].
+	/// Time at which the agent removes the container by itself, by [`now_ms`].
 	pub keep_until: u64,
-	/// When the customer's time is over.
+	/// End of the customer's time, by [`now_ms`].
 	pub serve_until: Option<u64>,
-	/// Whether it ever ran.
+	/// The container ran once.
 	pub ran: bool,
-	/// The exit, once the container has ended.
+	/// Final state, once the order has ended or failed here.
 	pub ended: Option<ContainerState>,
 }
 
-/// How a worker's container is, as the supervisor saw it.
+/// Actual state of a worker's container, from the supervisor's last look.
 #[derive(Clone, Debug)]
 pub(super) struct View {
 	pub order: Option<OrderId>,
 	pub state: ContainerState,
 	pub ports: Vec<(u16, SocketAddr)>,
-	/// The container, if there is one.
+	/// Id of the container, if it exists.
 	pub id: Option<String>,
 }
 
@@ -148,22 +152,22 @@ pub(super) struct View {
 pub(super) struct Slot {
 	pub wanted: Option<Wanted>,
 	pub view: View,
-	/// Counts how often another thing was wanted.
+	/// Counts the changes of the desired state.
 	pub generation: tokio::sync::watch::Sender<u64>,
 }
 
-/// What the tasks of [`Containers`](super::Containers) share.
+/// State that the tasks of [`Containers`](super::Containers) share.
 pub(super) struct Shared {
 	/// The agent's key in hex: several agents may use one engine.
 	pub agent: String,
 	pub settings: Settings,
-	/// The GPUs that are proved.
+	/// GPUs that the agent proves.
 	pub gpus: Arc<Pool>,
-	/// Locked last, where the slots are locked too.
+	/// The engine. Locked after the slots, if both are locked.
 	pub found: Mutex<Option<Arc<Engine>>>,
-	/// The tenant of the disk that gives way to orders.
+	/// Tenant of the disk that gives way to orders.
 	pub room: Arc<dyn Room>,
-	/// Cleared once the engine's storage turns out not to limit what a container writes.
+	/// The engine's storage can limit a container's data, as far as is known.
 	pub quota: AtomicBool,
 	pub slots: Mutex<BTreeMap<Key, Slot>>,
 	pub watch: Arc<Watch>,
@@ -175,7 +179,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-	/// The engine, looked for again for as long as there is none.
+	/// Returns the engine. Searches for it at each call until it is found.
 	pub fn engine(&self) -> Option<Arc<Engine>> {
 		let mut found = self.found.lock();
 		if found.is_none() {
@@ -189,19 +193,19 @@ impl Shared {
 		found.clone()
 	}
 
-	/// Keeps what is wanted of a worker over a restart. The slots are locked meanwhile, so that the file is
-	/// of the last change.
+	/// Stores the desired state of a worker for the next start. The caller holds the lock of the slots, so
+	/// that the file has the last change.
 	pub fn keep(&self, (genesis, worker): &Key, wanted: Option<&Wanted>) {
 		let name = key("order file", &[&(genesis, worker).encode()]);
 		match wanted {
-			// It is not forgotten when its time is over: the container has to go.
+			// Stored without an expiry date: an expired order's container must still be removed.
 			Some(wanted) => self.kept.put(&name, u64::MAX, wanted),
 			None => self.kept.remove(&name),
 		}
 	}
 
-	/// What is wanted of a worker now, and the count of changes at which it is. What nobody wants any
-	/// more by the agent's own clock is forgotten. `None` if the worker itself is.
+	/// Returns the desired state of a worker and its count of changes. Drops a deployment that expired by
+	/// the agent's own clock. `None` if the worker is not known any more.
 	pub fn wanted(&self, key: &Key) -> Option<(u64, Option<Wanted>)> {
 		let mut slots = self.slots.lock();
 		let slot = slots.get_mut(key)?;
@@ -213,14 +217,14 @@ impl Shared {
 				"the order's time is over by this agent's clock, and the node did not extend it: removing its container"
 			);
 			slot.wanted = None;
-			slot.changed(unknown("it is being removed"));
+			slot.changed(unknown("the container is being removed"));
 			self.keep(key, None);
 		}
 		let generation = *slot.generation.borrow();
 		Some((generation, slot.wanted.clone()))
 	}
 
-	/// Hears when something else is wanted of a worker.
+	/// Subscribes to changes of a worker's desired state.
 	pub fn changes(&self, key: &Key) -> Option<tokio::sync::watch::Receiver<u64>> {
 		self.slots
 			.lock()
@@ -228,7 +232,7 @@ impl Shared {
 			.map(|slot| slot.generation.subscribe())
 	}
 
-	/// Changes a worker's slot, unless something else is wanted by now.
+	/// Changes a worker's slot, unless its desired state has changed since `generation`.
 	pub fn update(&self, key: &Key, generation: u64, change: impl FnOnce(&mut Slot) -> bool) {
 		let mut slots = self.slots.lock();
 		if let Some(slot) = slots.get_mut(key)
@@ -239,7 +243,7 @@ impl Shared {
 		}
 	}
 
-	/// Ids of the containers that run for orders; `None` where there is no order.
+	/// Returns the ids of the containers that run for orders; `None` without an order.
 	pub fn rented(&self) -> Option<Vec<String>> {
 		let slots = self.slots.lock();
 		let mut rented = slots
@@ -250,7 +254,7 @@ impl Shared {
 		Some(rented.filter_map(|slot| slot.view.id.clone()).collect())
 	}
 
-	/// Whether a container is of a worker that this agent knows of.
+	/// Returns whether the labels name a worker that this agent knows.
 	pub fn knows(&self, genesis: &str, worker: &str) -> bool {
 		self.slots.lock().keys().any(|key| {
 			let (known_genesis, known_worker) = labels_of(key);
@@ -259,7 +263,7 @@ impl Shared {
 	}
 }
 
-/// The values of [`LABEL_GENESIS`] and [`LABEL_WORKER`].
+/// Returns the values of [`LABEL_GENESIS`] and [`LABEL_WORKER`].
 pub(super) fn labels_of((genesis, worker): &Key) -> (String, String) {
 	(hex::encode(genesis), worker.to_string())
 }
@@ -267,7 +271,7 @@ pub(super) fn labels_of((genesis, worker): &Key) -> (String, String) {
 impl Slot {
 	pub fn new(wanted: Option<Wanted>) -> Self {
 		let mut view = View::absent();
-		view.state = unknown("not looked at yet");
+		view.state = unknown("the container was not inspected yet");
 		view.order = wanted.as_ref().map(|wanted| wanted.deployment.order);
 		Self {
 			wanted,
@@ -276,7 +280,7 @@ impl Slot {
 		}
 	}
 
-	/// Another thing is wanted from now on.
+	/// Announces a change of the desired state.
 	pub fn changed(&mut self, state: ContainerState) {
 		self.view.state = state;
 		self.view.ports.clear();
@@ -307,11 +311,11 @@ impl View {
 }
 
 impl Wanted {
-	/// What a request asks for. What cannot be deployed has ended before it began.
+	/// Creates the desired state of a request. A deployment that cannot be admitted has already ended.
 	pub fn new((genesis, worker): Key, mut deployment: Deployment) -> Self {
 		let ended = inadmissible(&deployment).map(|(failure, message)| failed(failure, &message));
 		if ended.is_some() {
-			// It may be of any length, and is not needed any more.
+			// They may have any length, and are no longer needed.
 			deployment.image.clear();
 			deployment.capabilities.clear();
 		}
@@ -329,7 +333,7 @@ impl Wanted {
 		wanted
 	}
 
-	/// Moves the clocks and takes the client's key; whether that is to be written down.
+	/// Moves the clocks and takes the client's key. Returns whether the change must be stored.
 	pub fn clocks(&mut self, deployment: &Deployment) -> bool {
 		let now = now_ms();
 		let keep = now + deployment.keep_ms.min(MAX_KEEP_MS);
@@ -347,7 +351,7 @@ impl Wanted {
 	}
 }
 
-/// Why a deployment is not even tried.
+/// Returns the reason why a deployment is refused without a try.
 pub(super) fn inadmissible(deployment: &Deployment) -> Option<(DeployFailure, String)> {
 	if let Err(why) = Reference::parse(&deployment.image) {
 		return Some((DeployFailure::ImageUnavailable, why.into()));
@@ -356,13 +360,16 @@ pub(super) fn inadmissible(deployment: &Deployment) -> Option<(DeployFailure, St
 	if named.len() > MAX_CAPABILITIES || named.iter().any(|name| name.len() > MAX_CAPABILITY) {
 		return Some((
 			DeployFailure::ImageUnavailable,
-			"too many capabilities".into(),
+			format!(
+				"a template names at most {MAX_CAPABILITIES} capabilities of at most {MAX_CAPABILITY} bytes each"
+			),
 		));
 	}
 	if let Err(why) = limits::capabilities(named) {
 		return Some((DeployFailure::ImageUnavailable, why));
 	}
-	(deployment.port == Some(0)).then(|| (DeployFailure::Unhealthy, "0 is no port".into()))
+	(deployment.port == Some(0))
+		.then(|| (DeployFailure::Unhealthy, "port 0 cannot be served".into()))
 }
 
 pub(super) fn unknown(message: &str) -> ContainerState {
@@ -378,7 +385,7 @@ pub(super) fn failed(failure: DeployFailure, message: &str) -> ContainerState {
 	}
 }
 
-/// The socket of an engine on this machine.
+/// Finds the socket of an engine on this machine.
 pub(super) fn find_socket() -> Option<PathBuf> {
 	let named = std::env::var("DOCKER_HOST").ok();
 	let named = named.as_deref().and_then(|host| {
@@ -394,7 +401,7 @@ pub(super) fn find_socket() -> Option<PathBuf> {
 		}
 		path
 	});
-	// What is named is taken whether it is there yet or not.
+	// A named socket is used even if it does not exist yet.
 	named.map(PathBuf::from).or_else(|| {
 		["/var/run/docker.sock", "/run/podman/podman.sock"]
 			.map(PathBuf::from)

@@ -1,8 +1,8 @@
-//! Makes what runs for a worker what is wanted of it.
+//! Reconciles a worker's container with its desired state.
 //!
-//! A supervisor keeps next to nothing: at each look it asks the engine what there is, takes one step
-//! towards what is wanted, and looks again. So it may be stopped at any point, and everything that
-//! others do to a container in between is met the same way as what was left by a crash.
+//! A supervisor keeps almost no state: at each look it asks the engine for the actual state, takes one step
+//! towards the desired one, and looks again. So it can be stopped at any point, and interference from
+//! outside is handled like the remains of a crash.
 
 use super::{
 	brief::brief,
@@ -32,19 +32,20 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Time between two looks at what is wanted, and at what is not.
+/// Interval of looks at a worker with an order.
 const TICK: Duration = Duration::from_secs(1);
+/// Interval of looks at a worker without an order.
 const IDLE: Duration = Duration::from_secs(60);
-/// Time until an order that was served before, and cannot be now, is tried again.
+/// Pause before a retry of an order that was served before and cannot be served now.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How often a pull, and how often a start, is tried before an order fails.
+/// Number of pulls, and of starts, before an order fails.
 const TRIES: u32 = 3;
-/// Pause after the first failed pull; it grows by as much with each.
+/// Pause after the first failed pull; it grows by the same amount with each failure.
 const PULL_AGAIN: Duration = Duration::from_secs(5);
-/// Time until a container that was just started is looked at.
+/// Time from a container's start to the first look at it.
 const SOON: Duration = Duration::from_millis(250);
 
-/// Supervises a worker until it is forgotten.
+/// Supervises a worker until its slot is removed.
 pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
 	let Some(mut changed) = shared.changes(&key) else {
 		return;
@@ -79,7 +80,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
 		};
 		tokio::select! {
 			_ = step => (),
-			// The slot is gone: another supervisor begins if the worker comes back.
+			// The slot was removed: another supervisor starts if the worker comes back.
 			changed = changed.changed() => if changed.is_err() {
 				return;
 			},
@@ -87,7 +88,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
 	}
 }
 
-/// One look at a worker.
+/// A look at a worker.
 struct Task<'a> {
 	shared: &'a Shared,
 	key: &'a Key,
@@ -96,15 +97,18 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-	/// Takes a step and says after how long to look again.
+	/// Takes a step and returns the time until the next look.
 	async fn step(&mut self, wanted: Option<&Wanted>) -> Duration {
 		let open = wanted.filter(|wanted| wanted.ended.is_none());
 		let Some(engine) = self.shared.engine() else {
 			match open {
 				Some(wanted) if !wanted.ran => {
-					self.fail(DeployFailure::NoEngine, "no container engine");
+					self.fail(
+						DeployFailure::NoEngine,
+						"this machine has no container engine",
+					);
 				}
-				Some(_) => self.say(unknown("no container engine"), None),
+				Some(_) => self.say(unknown("this machine has no container engine"), None),
 				None => self.gone(wanted),
 			}
 			return IDLE;
@@ -119,8 +123,8 @@ impl Task<'_> {
 			}
 			Err(fault) => {
 				let since = *self.run.silent.get_or_insert_with(Instant::now);
-				tracing::debug!(%fault, order = self.run.order, "the container cannot be looked at");
-				// Before it ever ran, its customer is better off with the money back.
+				tracing::debug!(%fault, order = self.run.order, "cannot inspect the container");
+				// Before the first run, the customer is better off with a refund.
 				if open.is_some_and(|wanted| !wanted.ran)
 					&& since.elapsed() > self.shared.settings.timeouts.engine
 				{
@@ -160,7 +164,7 @@ impl Task<'_> {
 		match container {
 			None if wanted.ran && !self.run.may_revive() => {
 				self.say(
-					unknown("it was taken away, and will be started again"),
+					unknown("the container was removed from outside and will be started again"),
 					Some(&[]),
 				);
 				Ok(TICK)
@@ -173,7 +177,7 @@ impl Task<'_> {
 		}
 	}
 
-	/// Makes the container, its image first.
+	/// Creates the container, after its image.
 	async fn deploy(&mut self, engine: &Engine, wanted: &Wanted) -> Result<Duration, Fault> {
 		let deployment = &wanted.deployment;
 		let reference = match Reference::parse(&deployment.image) {
@@ -191,7 +195,7 @@ impl Task<'_> {
 		}
 		let ports = ports_of(&image, deployment.port);
 		if ports.is_empty() {
-			let why = "the image exposes no TCP port, and the order names none";
+			let why = "the image exposes no TCP port and the order names none";
 			return Ok(self.fail(DeployFailure::Unhealthy, why));
 		}
 		if !wanted.ran && self.run.starts >= TRIES {
@@ -232,7 +236,8 @@ impl Task<'_> {
 		self.start(engine, &id).await
 	}
 
-	/// Frees the disk that an order may write to. Returns the bytes that it can have; `None` if it names none.
+	/// Frees disk for an order's data. Returns the bytes that it can have; `None` if the order has no disk
+	/// limit.
 	async fn room(&self, engine: &Engine, deployment: &Deployment) -> Option<u64> {
 		let (order, asked) = (deployment.order, u64::from(deployment.limits.disk_gb) * GB);
 		let store = engine.root().await.ok().flatten();
@@ -244,8 +249,9 @@ impl Task<'_> {
 		(asked > 0).then(|| given.clamp(GB, asked))
 	}
 
-	/// Makes a container, without a limit of the storage where that cannot be. What fails without one too says nothing
-	/// of the storage: otherwise an image that no engine takes would free all later orders of their limit.
+	/// Creates a container, without a storage limit if the engine's storage has none. A container that fails
+	/// without the limit too proves nothing about the storage: otherwise an image that no engine accepts
+	/// would free all later orders of their limit.
 	async fn create(
 		&self,
 		engine: &Engine,
@@ -270,7 +276,7 @@ impl Task<'_> {
 		}
 	}
 
-	/// The name of an order's container, and what the engine makes it of.
+	/// Returns the name of an order's container and its description for the engine.
 	fn container(
 		&self,
 		deployment: &Deployment,
@@ -296,8 +302,8 @@ impl Task<'_> {
 				(LABEL_PORTS.into(), numbers.join(",")),
 			])),
 			exposed_ports: Some(numbers.iter().map(|port| format!("{port}/tcp")).collect()),
-			// Where NVIDIA's runtime is the engine's default, an image gets by its environment the GPUs that it wants,
-			// unless the engine hands out those of an order.
+			// If NVIDIA's runtime is the engine's default, an image's environment decides which GPUs it
+			// gets, unless the engine hands out those of an order.
 			env: host_config
 				.device_requests
 				.is_none()
@@ -315,7 +321,7 @@ impl Task<'_> {
 		reference: &Reference,
 	) -> Result<Duration, Fault> {
 		if !reference.may_be_pulled() {
-			let why = "the image is not here, and its registry has no public name";
+			let why = "this machine does not have the image, and its registry has no public name";
 			return Ok(self.fail(DeployFailure::ImageUnavailable, why));
 		}
 		if self.run.pulls >= TRIES {
@@ -347,7 +353,12 @@ impl Task<'_> {
 		});
 		let pulled = tokio::time::timeout(timeouts.pull, pulled)
 			.await
-			.unwrap_or_else(|_| Err(Fault::Refused("the pull takes too long".into())));
+			.unwrap_or_else(|_| {
+				Err(Fault::Refused(format!(
+					"the pull took more than {} s",
+					timeouts.pull.as_secs()
+				)))
+			});
 		match pulled {
 			Ok(()) => {
 				self.shared.pulled.add(reference.full());
@@ -362,7 +373,7 @@ impl Task<'_> {
 				tracing::warn!(
 					order = deployment.order,
 					why,
-					"the image was not pulled; trying again"
+					"the pull failed; trying again"
 				);
 				self.run.last = why;
 				Ok(PULL_AGAIN * self.run.pulls)
@@ -370,7 +381,7 @@ impl Task<'_> {
 		}
 	}
 
-	/// Starts a container that is there. One that does not start is made anew.
+	/// Starts an existing container. Removes it if it does not start, so that it is created again.
 	async fn start(&mut self, engine: &Engine, id: &str) -> Result<Duration, Fault> {
 		self.say(ContainerState::Starting, Some(&[]));
 		match engine.start(id).await {
@@ -393,19 +404,19 @@ impl Task<'_> {
 	}
 
 	fn not_started(&mut self, fault: Fault) -> Duration {
-		tracing::warn!(order = self.run.order, %fault, "the container does not start");
+		tracing::warn!(order = self.run.order, %fault, "the container did not start");
 		self.run.last = brief(&fault.to_string());
 		TICK
 	}
 
 	fn start_failed(&mut self) -> Duration {
 		let why = std::mem::take(&mut self.run.last);
-		// What does not start is nearly always what the image says to run. Blaming the machine for it would let
-		// a customer bar any provider.
+		// The cause is nearly always the image's command. Blaming the machine would let a customer bar any
+		// provider.
 		self.fail(DeployFailure::ContainerExited, &why)
 	}
 
-	/// Sees to a container that is there.
+	/// Handles an existing container.
 	async fn tend(
 		&mut self,
 		engine: &Engine,
@@ -439,7 +450,7 @@ impl Task<'_> {
 				engine.remove(id).await?;
 				return Ok(Duration::ZERO);
 			}
-			// On its way from one to another.
+			// Between two states.
 			_ => return Ok(TICK),
 		}
 		let code = state.exit_code.unwrap_or(-1);
@@ -466,14 +477,14 @@ impl Task<'_> {
 				return Ok(Duration::ZERO);
 			}
 			self.say(
-				unknown("it was stopped, and will be started again"),
+				unknown("the container was stopped from outside and will be started again"),
 				Some(&[]),
 			);
 			if !self.run.may_revive() {
 				return Ok(TICK);
 			}
 		} else {
-			self.run.last = format!("it ended at once, with code {code}");
+			self.run.last = format!("the container ended at once with exit code {code}");
 			if exit == Exit::Own || self.run.starts >= TRIES {
 				return Ok(self.start_failed());
 			}
@@ -488,7 +499,7 @@ impl Task<'_> {
 		self.start(engine, id).await
 	}
 
-	/// A container runs: does it answer?
+	/// Handles a running container: waits for its answer, and restarts one that came up halfway.
 	async fn watch_over(
 		&mut self,
 		engine: &Engine,
@@ -502,7 +513,7 @@ impl Task<'_> {
 		let now = Instant::now();
 		self.run.seen = Some(now);
 		self.run.unsure = None;
-		// A stop that failed is over: how it ends from now on is its program's doing.
+		// An earlier stop failed: from now on an end is the program's own.
 		self.run.stopped_here = false;
 		let started = *self.run.started.get_or_insert(now);
 		let ports = reached_at(found);
@@ -518,18 +529,19 @@ impl Task<'_> {
 			if overdue && !wanted.ran {
 				return Ok(self.fail(
 					DeployFailure::Unhealthy,
-					"it runs, and neither its health check nor its port answers",
+					"the container runs, but neither its health check nor its port answers",
 				));
 			}
 			self.say(ContainerState::Starting, Some(&[]));
-			// What was started again here may have come up halfway: Podman's cleanup after a container's end can
-			// take the ports of its next start away. One that this agent did not touch is its customer's to restart.
+			// A container that this agent restarted may have come up halfway: Podman's cleanup after a
+			// container's end can remove the ports of its next start. A container that the agent did not
+			// restart is the customer's to restart.
 			if overdue && self.run.revived > 0 {
 				tracing::warn!(
 					order = wanted.deployment.order,
-					"the container was started again and does not answer: stopping it, to start it once more"
+					"the restarted container does not answer: stopping it for another start"
 				);
-				// That it ends is no exit of its program.
+				// The end is then not the program's own.
 				self.run.stopped_here = true;
 				engine.stop(id).await?;
 			}
@@ -547,7 +559,7 @@ impl Task<'_> {
 		Ok(TICK)
 	}
 
-	/// Says how it is. `ports`: where it is reached from now on, if that changes.
+	/// Publishes the container's state, and its ports' addresses if they change.
 	fn say(&self, state: ContainerState, ports: Option<&[(u16, SocketAddr)]>) {
 		self.shared.update(self.key, self.generation, |slot| {
 			slot.view.state = state;
@@ -567,7 +579,7 @@ impl Task<'_> {
 		});
 	}
 
-	/// There is no container, and none is wanted.
+	/// Publishes that no container exists or is wanted.
 	fn gone(&self, wanted: Option<&Wanted>) {
 		let ended = wanted.and_then(|wanted| wanted.ended.clone());
 		self.shared.update(self.key, self.generation, |slot| {
@@ -579,7 +591,7 @@ impl Task<'_> {
 		});
 	}
 
-	/// The order is over as far as this agent goes.
+	/// Ends the order on this agent with a final state.
 	fn end(&self, state: ContainerState) {
 		self.shared.update(self.key, self.generation, |slot| {
 			slot.view.state = state.clone();
@@ -591,8 +603,8 @@ impl Task<'_> {
 		});
 	}
 
-	/// The order cannot be deployed. Returns when to look again: at once, to clear up. An order that was
-	/// served before stays wanted, and what is missing may come back.
+	/// Fails the order. Returns the time until the next look: none, to clean up. An order that was served
+	/// before stays wanted, since the cause may pass.
 	fn fail(&mut self, failure: DeployFailure, why: &str) -> Duration {
 		tracing::warn!(
 			order = self.run.order,

@@ -1,4 +1,4 @@
-//! Containers and programs that should not be there: removed, stopped, or named.
+//! Removes, stops or logs containers and programs that should not run.
 
 use super::{
 	engine::Fault,
@@ -12,12 +12,12 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Time between two looks for containers that should not be there.
+/// Interval of searches for containers that should not run.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Number of those looks between two searches for programs on the GPUs.
+/// Number of those searches per search for programs on the GPUs.
 const GPU_SWEEPS: u32 = 12;
 
-/// Removes what nobody claims, and stops what others run while a customer pays.
+/// Removes this agent's unclaimed containers, and stops containers of others while a customer pays.
 pub(super) async fn sweep(shared: Arc<Shared>) {
 	let begun = Instant::now();
 	let mut unclaimed = true;
@@ -49,7 +49,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 					tracing::warn!(
 						pid,
 						name,
-						"another program uses a GPU that a customer pays for. Stop it, or the customer may leave"
+						"another program uses a GPU that a customer pays for. Stop the program, or the customer may leave"
 					);
 				}
 				seen = programs;
@@ -58,7 +58,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 	}
 }
 
-/// Removes the containers of this agent's that are of no worker it knows.
+/// Removes this agent's containers whose worker it does not know.
 async fn remove_unclaimed(shared: &Shared) -> Result<(), Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(());
@@ -70,7 +70,7 @@ async fn remove_unclaimed(shared: &Shared) -> Result<(), Fault> {
 			continue;
 		}
 		if let Some(id) = &found.id {
-			tracing::info!(container = id, "removing a container that nobody claims");
+			tracing::info!(container = id, "removing a container of an unknown worker");
 			engine.remove(id).await?;
 		}
 	}

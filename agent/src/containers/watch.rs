@@ -1,8 +1,8 @@
-//! How containers end: what the engine tells of it as it happens.
+//! Classifies the ends of containers by the engine's events.
 //!
-//! An exit is only believed where the engine was listened to throughout and told of no signal or stop
-//! from outside. A machine that was switched off, an engine that was restarted, a provider who stops a
-//! container by hand: none of them is an exit of the customer's program.
+//! An exit counts as the program's own only if the agent received the engine's events throughout, and none
+//! was a signal or a stop from outside. A machine that is switched off, an engine that restarts, a provider
+//! who stops a container by hand: none of them is an exit of the customer's program.
 
 use super::engine::Engine;
 use bollard::models::EventMessage;
@@ -15,54 +15,54 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Most containers of which the end is remembered.
+/// Maximum number of containers whose end is remembered.
 const MAX_ENDINGS: usize = 1_024;
-/// How long a stream on which nothing comes has to hold to count as one.
+/// Time that a stream without events has to stay open to count as accepted.
 const SETTLED: Duration = Duration::from_secs(1);
-/// Pause before listening again.
+/// Pause before the next subscription.
 const AGAIN: Duration = Duration::from_secs(2);
-/// What SIGKILL leaves: no program in a container can send it to its first process.
+/// Exit code of SIGKILL, which no program in a container can send to its first process.
 const KILLED: i64 = 137;
 
-/// Whether the engine is listened to.
+/// State of the subscription to the engine's events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Listening {
 	#[default]
 	Not,
-	/// It was asked then, and has not said no.
+	/// Requested at that time, and not refused yet.
 	Perhaps(Instant),
-	/// Without a gap since then.
+	/// Without a gap since that time.
 	Since(Instant),
 }
 
-/// What was told of a container since it last started.
+/// Events of a container since its last start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Ending {
-	/// Someone sent it a signal, or stopped it.
+	/// It received a signal or a stop from outside.
 	touched: bool,
 	/// Its first process ended.
 	ended: bool,
 }
 
-/// What is to be made of a container that does not run any more.
+/// Cause of a container's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Exit {
 	/// Its program ended by itself.
 	Own,
 	/// It was ended from outside.
 	Foreign,
-	/// Nobody knows.
+	/// The cause cannot be known.
 	Doubtful,
-	/// More may be told yet.
+	/// The cause is not known yet; more events may come.
 	Unsure,
 }
 
-/// What the engine told.
+/// Events of the engine.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
 	listening: Mutex<Listening>,
 	endings: Mutex<BTreeMap<String, Ending>>,
-	/// Something ended: the supervisors look sooner than they would.
+	/// Wakes the supervisors when a container ends.
 	pub ended: Notify,
 }
 
@@ -76,7 +76,7 @@ impl Watch {
 			endings.clear();
 		}
 		match event.action.as_deref() {
-			// Podman names some of them in the past.
+			// Podman names some of them in the past tense.
 			Some("start") => drop(endings.remove(&id)),
 			Some("kill" | "stop" | "remove" | "destroy") => {
 				endings.entry(id).or_default().touched = true;
@@ -90,7 +90,7 @@ impl Watch {
 		}
 	}
 
-	/// What to make of a container that was seen running at `seen` and does not run any more.
+	/// Returns the cause of the end of a container that was last seen running at `seen`.
 	pub fn exit(&self, id: &str, code: i64, out_of_memory: bool, seen: Option<Instant>) -> Exit {
 		let listening = *self.listening.lock();
 		let before = |since: Instant| seen.is_some_and(|seen| since <= seen);
@@ -107,8 +107,8 @@ impl Watch {
 	}
 }
 
-/// Listens to the engine for as long as the agent runs, for what it tells of containers with this label.
-/// `engine` is asked which engine it is each time before it is listened to.
+/// Follows the engine's events about containers with this label for as long as the agent runs. Calls
+/// `engine` for the current engine before each subscription.
 pub(super) async fn follow(
 	watch: Arc<Watch>,
 	label: String,
@@ -119,7 +119,7 @@ pub(super) async fn follow(
 			&& let Ok(stream) = engine.events(&label).await
 		{
 			let mut stream = std::pin::pin!(stream);
-			// The engine does not say that it is listened to, but it says soon if it is not.
+			// The engine does not confirm a subscription, but it refuses one soon.
 			let begun = Instant::now();
 			let listening = |now| *watch.listening.lock() = now;
 			listening(Listening::Perhaps(begun));
@@ -162,7 +162,7 @@ mod tests {
 	}
 
 	#[test]
-	fn an_exit_is_believed_if_it_was_heard_and_nobody_touched_the_container() {
+	fn an_exit_is_the_programs_own_if_it_was_seen_and_nothing_touched_the_container() {
 		let (watch, seen) = listening();
 		assert_eq!(watch.exit("c", 3, false, seen), Exit::Unsure);
 		told(&watch, "die");
@@ -175,7 +175,7 @@ mod tests {
 	}
 
 	#[test]
-	fn an_exit_is_not_believed_if_the_container_was_stopped_or_nobody_listened() {
+	fn an_exit_is_not_the_programs_own_after_a_stop_or_a_gap_in_the_events() {
 		let (watch, seen) = listening();
 		told(&watch, "kill");
 		told(&watch, "die");
@@ -190,14 +190,14 @@ mod tests {
 		assert_eq!(watch.exit("c", 0, false, seen), Exit::Doubtful);
 		*watch.listening.lock() = Listening::Not;
 		assert_eq!(watch.exit("c", 0, false, Some(now)), Exit::Doubtful);
-		// It is not known yet whether it is listened to.
+		// The subscription is not confirmed yet.
 		*watch.listening.lock() = Listening::Perhaps(now);
 		assert_eq!(watch.exit("c", 0, false, Some(now)), Exit::Unsure);
 		assert_eq!(watch.exit("c", 137, false, Some(now)), Exit::Doubtful);
 	}
 
 	#[test]
-	fn what_is_remembered_is_bounded() {
+	fn the_number_of_remembered_ends_is_bounded() {
 		let watch = Watch::default();
 		for id in 0..3 * MAX_ENDINGS {
 			watch.note(EventMessage {

@@ -6,19 +6,19 @@ use std::{
 	path::{Path, PathBuf},
 };
 
-/// From this on a limit of version 1 means that there is none: it is the largest number of whole pages.
+/// Smallest value of version 1 that means no limit: the kernel writes the largest number of whole pages.
 const NO_LIMIT: u64 = 1 << 62;
 
-/// The memory that the control groups leave, in bytes.
+/// Memory limit of the control groups, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
-	/// The lowest limit.
+	/// Lowest limit.
 	pub total: u64,
-	/// The least that is free under any limit, counting files that the kernel would drop.
+	/// Minimum of the free memory under any limit; files that the kernel would drop count as free.
 	pub available: u64,
 }
 
-/// The limit on this process' memory; `None` if there is none.
+/// Returns the limit on this process's memory; `None` without one.
 pub fn memory() -> Option<Limit> {
 	memory_under(Path::new("/"))
 }
@@ -35,7 +35,7 @@ fn memory_under(root: &Path) -> Option<Limit> {
 			continue;
 		};
 		let top = root.join(mount.point.trim_start_matches('/'));
-		// In a container the mount may show a part of the hierarchy only.
+		// In a container, the mount may show only a part of the hierarchy.
 		let below = Path::new(group)
 			.strip_prefix(mount.root)
 			.unwrap_or(Path::new(""));
@@ -73,7 +73,7 @@ enum Version {
 }
 
 impl Version {
-	/// The mount of the hierarchy, if a line of `mountinfo` describes it.
+	/// Returns the mount of the hierarchy, if a line of `mountinfo` describes it.
 	fn mount(self, line: &str) -> Option<Mount<'_>> {
 		let (mount, system) = line.split_once(" - ")?;
 		let mut fields = mount.split(' ').skip(3);
@@ -87,7 +87,7 @@ impl Version {
 		is_it.then_some(Mount { root, point })
 	}
 
-	/// The group of this process, if a line of `/proc/self/cgroup` names it.
+	/// Returns the group of this process, if a line of `/proc/self/cgroup` names it.
 	fn group(self, line: &str) -> Option<&str> {
 		let mut parts = line.splitn(3, ':');
 		let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -100,7 +100,7 @@ impl Version {
 		is_it.then_some(path)
 	}
 
-	/// The limit of one group, if it has one.
+	/// Returns the limit of one group, if it has one.
 	fn limit(self, dir: &Path) -> Option<Limit> {
 		let (most, used, dropped) = match self {
 			Self::Two => ("memory.max", "memory.current", "inactive_file "),
@@ -111,7 +111,7 @@ impl Version {
 			),
 		};
 		let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-		// `max` is no number.
+		// The value `max` fails to parse: no limit.
 		let total = number(dir.join(most)).filter(|total| *total < NO_LIMIT)?;
 		let used = number(dir.join(used)).unwrap_or(0);
 		let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
@@ -132,7 +132,7 @@ mod tests {
 
 	const GIB: u64 = 1 << 30;
 
-	/// A machine whose files are those of a test.
+	/// A machine with fake files.
 	struct Machine(tempfile::TempDir);
 
 	impl Machine {
@@ -205,7 +205,7 @@ mod tests {
 			let path = format!("sys/fs/cgroup/memory/{group}memory.{name}");
 			machine.file(&path, &format!("{value}\n"));
 		};
-		// What the kernel writes where there is no limit.
+		// The kernel's value for no limit.
 		file("", "limit_in_bytes", 9_223_372_036_854_771_712);
 		file("a/b/", "limit_in_bytes", 9_223_372_036_854_771_712);
 		assert_eq!(machine.limit(), None);

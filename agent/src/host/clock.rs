@@ -1,11 +1,10 @@
-//! The agent's clock. It counts monotonically while the agent runs and over its restarts, so that a value
-//! with an expiry date on it neither expires early nor stays when the system's time is set, by hours in
-//! either direction.
+//! The agent's clock. It counts monotonically, across restarts too, so that a value with an expiry date
+//! expires on time even if the system's time is set by hours in either direction.
 //!
-//! The clock begins with the system's time. After a restart within one boot of the machine it goes on by the
-//! time since the boot; after another boot by the system's time, which the machine's own clock then has kept,
-//! but never backwards. A machine that boots with its time hours ahead cannot be told from one that was off
-//! for hours.
+//! The clock starts at the system's time. After a restart within one boot of the machine it advances by the
+//! time since the boot. After another boot it advances by the system's time, which the machine's hardware
+//! clock kept meanwhile, but never backwards. A machine that boots with its time hours ahead cannot be
+//! distinguished from one that was off for hours.
 
 use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
 use serde::{Deserialize, Serialize};
@@ -17,21 +16,21 @@ use std::{
 
 /// Name of the clock's file in the data folder.
 const FILE: &str = "clock.json";
-/// Longest file that is read, in bytes.
+/// Maximum length of a file that is read, in bytes.
 const MAX_FILE: u64 = 1_024;
-/// The system's time is set by more than this: it is worth a line in the log.
+/// Smallest change of the system's time that is logged.
 const JUMP: Duration = Duration::from_secs(60);
 
 /// Date and instant at which this process began to count.
 static START: OnceLock<(u64, Instant)> = OnceLock::new();
 
-/// The system's time, in milliseconds since 1970. It may jump.
+/// Returns the system's time, in milliseconds since 1970. It may jump.
 pub fn wall_ms() -> u64 {
 	let since = SystemTime::now().duration_since(UNIX_EPOCH);
 	since.unwrap_or_default().as_millis() as u64
 }
 
-/// The agent's clock, in milliseconds since about 1970.
+/// Returns the agent's clock, in milliseconds since about 1970.
 pub fn now_ms() -> u64 {
 	let (date, start) = START.get_or_init(|| (wall_ms(), Instant::now()));
 	date + start.elapsed().as_millis() as u64
@@ -40,7 +39,7 @@ pub fn now_ms() -> u64 {
 /// The machine's clocks at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Reading {
-	/// Names the boot; `None` where the system does not tell.
+	/// Id of the boot; `None` if the system has none.
 	boot: Option<String>,
 	/// Time since the boot, in milliseconds.
 	up_ms: u64,
@@ -62,7 +61,7 @@ impl Reading {
 		}
 	}
 
-	/// Milliseconds from an earlier reading to this one.
+	/// Returns the milliseconds from an earlier reading to this one.
 	fn since(&self, earlier: &Self) -> u64 {
 		if self.boot.is_some() && self.boot == earlier.boot {
 			self.up_ms.saturating_sub(earlier.up_ms)
@@ -72,7 +71,7 @@ impl Reading {
 	}
 }
 
-/// The agent's clock beside the machine's.
+/// The agent's clock at a reading of the machine's clocks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Saved {
 	now_ms: u64,
@@ -80,7 +79,7 @@ struct Saved {
 }
 
 impl Saved {
-	/// The agent's clock at a later reading.
+	/// Returns the agent's clock at a later reading.
 	fn at(&self, reading: &Reading) -> u64 {
 		self.now_ms + reading.since(&self.reading)
 	}
@@ -93,7 +92,7 @@ pub struct Clock {
 }
 
 impl Clock {
-	/// Goes on with the clock of a data folder, unless this process counts already.
+	/// Resumes the clock of a data folder, unless this process already has a clock.
 	pub fn resume(data: &Path) -> Self {
 		let path = data.join(FILE);
 		let saved = read_bounded(&path, MAX_FILE)
@@ -111,8 +110,7 @@ impl Clock {
 		clock
 	}
 
-	/// Notes how the clocks stand, so that the next start goes on from here. Says when the system's time was
-	/// set.
+	/// Saves the clocks, so that the next start resumes from here. Logs a change of the system's time.
 	pub fn save(&mut self) {
 		let now = Saved {
 			now_ms: now_ms(),
@@ -122,18 +120,22 @@ impl Clock {
 		if set_by.unsigned_abs() > JUMP.as_millis() as u64 {
 			tracing::warn!(
 				seconds = set_by / 1_000,
-				"the system's time was set; what this agent keeps until a date is not affected"
+				"the system's time was set; this agent's own deadlines are not affected"
 			);
 		}
 		self.last = now;
 		let bytes = serde_json::to_vec(&self.last).unwrap_or_default();
 		if let Err(error) = write_unsynced(&self.path, &bytes, BY_UMASK) {
-			tracing::warn!(%error, path = %self.path.display(), "cannot keep the clock over a restart");
+			tracing::warn!(
+				%error,
+				path = %self.path.display(),
+				"cannot save the clock for the next start; free space on its disk"
+			);
 		}
 	}
 }
 
-/// Milliseconds by which the system's time was set between two readings of one run.
+/// Returns the milliseconds by which the system's time was set between two readings of one run.
 fn set_by(before: &Saved, now: &Saved) -> i64 {
 	let (before, now) = (&before.reading, &now.reading);
 	if now.boot.is_none() {
@@ -157,7 +159,7 @@ mod tests {
 	}
 
 	#[test]
-	fn the_clock_goes_on_over_a_restart_whatever_the_systems_time_does() {
+	fn the_clock_resumes_after_a_restart_whatever_the_systems_time() {
 		let now = 1_000 * HOUR;
 		let saved = Saved {
 			now_ms: now,
@@ -170,7 +172,7 @@ mod tests {
 	}
 
 	#[test]
-	fn after_another_boot_it_goes_on_by_the_systems_time_and_never_back() {
+	fn after_another_boot_it_follows_the_systems_time_and_never_goes_back() {
 		let now = 1_000 * HOUR;
 		let saved = Saved {
 			// It began six hours behind, and the system's time was corrected since.
@@ -181,7 +183,7 @@ mod tests {
 		assert_eq!(saved.at(&down), now - 5 * HOUR, "an hour has passed");
 		let behind = reading(Some("b"), 3_000, now - 6 * HOUR);
 		assert_eq!(saved.at(&behind), now - 6 * HOUR);
-		// Where the system tells no boot.
+		// If the system has no id of the boot.
 		let unknown = reading(None, 0, now + HOUR);
 		assert_eq!(saved.at(&unknown), now - 5 * HOUR);
 	}
@@ -204,7 +206,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_reading_tells_the_boot_and_goes_on() {
+	fn a_reading_has_the_boot_and_advances() {
 		let first = Reading::now();
 		assert!(first.boot.is_some() && first.up_ms > 0);
 		let second = Reading::now();

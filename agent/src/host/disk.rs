@@ -1,4 +1,4 @@
-//! A disk's room.
+//! Space on a disk.
 
 use std::{
 	ffi::CString,
@@ -10,21 +10,22 @@ use std::{
 
 /// Bytes of a GB.
 pub const GB: u64 = 1_000_000_000;
-/// The least that stays free of the plot, and the part of the whole disk, in percent.
+/// Minimum of the reserve that plots leave free.
 const FREE_LEAST: u64 = 20 * GB;
+/// Part of the whole disk that is the reserve, in percent, if it is more.
 const FREE_PERCENT: u64 = 5;
 
-/// Room on a disk, in bytes.
+/// Space on a disk, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Space {
-	/// The part that an ordinary user can still fill.
+	/// Free part for an ordinary user.
 	pub free: u64,
-	/// All of it.
+	/// Whole size.
 	pub total: u64,
 }
 
 impl Space {
-	/// The disk on which `path`, or its nearest parent that exists, lies.
+	/// Returns the space of the disk that holds `path`, or its nearest existing parent.
 	pub fn of(path: &Path) -> io::Result<Self> {
 		let path = existing(path);
 		let path = CString::new(path.as_os_str().as_bytes())?;
@@ -43,18 +44,18 @@ impl Space {
 		})
 	}
 
-	/// Bytes that stay free of any plot.
+	/// Returns the bytes that plots leave free.
 	pub fn reserve(&self) -> u64 {
 		FREE_LEAST.max(self.total / 100 * FREE_PERCENT)
 	}
 
-	/// Free bytes beyond the reserve.
+	/// Returns the free bytes beyond the reserve.
 	pub fn beyond_reserve(&self) -> u64 {
 		self.free.saturating_sub(self.reserve())
 	}
 }
 
-/// Returns whether two paths, or their nearest parents that exist, lie on one disk.
+/// Returns whether two paths, or their nearest existing parents, are on one disk.
 pub fn is_shared(one: &Path, other: &Path) -> io::Result<bool> {
 	let disk = |path: &Path| Ok::<_, io::Error>(existing(path).metadata()?.dev());
 	Ok(disk(one)? == disk(other)?)
@@ -70,7 +71,7 @@ fn existing(path: &Path) -> &Path {
 		})
 }
 
-/// Bytes in GB, with one decimal.
+/// Formats bytes in GB with one decimal.
 pub fn gigabytes(bytes: u64) -> String {
 	format!("{:.1} GB", bytes as f64 / GB as f64)
 }
@@ -91,7 +92,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_folder_that_is_not_made_yet_lies_on_its_parents_disk() {
+	fn a_missing_folder_is_on_its_parents_disk() {
 		let dir = tempfile::tempdir().unwrap();
 		let deep = dir.path().join("a/b/c");
 		let (there, later) = (Space::of(dir.path()).unwrap(), Space::of(&deep).unwrap());

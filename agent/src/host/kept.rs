@@ -1,22 +1,22 @@
-//! Maps of values that expire, bounded, and kept over a restart as far as their owner stores them.
+//! Bounded maps of values that expire. Values that their owner stores outlive a restart.
 
 use super::store::{Store, now_ms};
 use codec::{Decode, Encode};
 use parking_lot::{Mutex, MutexGuard};
 use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
 
-/// A value and when it expires, by [`now_ms`].
+/// A value with a date of expiry.
 #[derive(Clone, Debug)]
 pub struct Timed<V> {
-	/// When it expires.
+	/// Date of expiry, by [`now_ms`].
 	pub expires: u64,
 	/// The value.
 	pub value: V,
 }
 
-/// A map of at most so many values, with a folder of those that outlive a restart.
+/// A bounded map, with a folder of the values that outlive a restart.
 ///
-/// The map has a lock of its own, and nothing is written to the disk while it is held.
+/// The map has its own lock, which is never held during a write to the disk.
 pub struct Kept<K, V> {
 	values: Mutex<Values<K, V>>,
 	files: Files<K>,
@@ -35,7 +35,7 @@ struct Files<K> {
 }
 
 impl<K: Ord + Copy, V> Kept<K, V> {
-	/// An empty map of at most `most` values, whose files lie in the folder `kind` below `data`.
+	/// Creates an empty map of at most `most` values, whose files are in the folder `kind` below `data`.
 	pub fn new(data: &Path, kind: &str, most: usize, name: fn(&K) -> [u8; 32]) -> io::Result<Self> {
 		let store = Store::new(data, kind)?;
 		let files = Files { store, name };
@@ -50,7 +50,7 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 	}
 
 	/// Fills the map with at most `most` values that were stored before the last stop and have not expired.
-	/// `restore` makes a value of what was stored, or `None` to leave it out.
+	/// `restore` converts the stored data into a value, or returns `None` to omit it.
 	pub fn load<S: Decode>(&self, most: usize, mut restore: impl FnMut(u64, S) -> Option<(K, V)>) {
 		for (expires, stored) in self.files.store.load(most) {
 			if let Some((key, value)) = restore(expires, stored) {
@@ -59,13 +59,13 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		}
 	}
 
-	/// The values. The lock is held until they are dropped.
+	/// Locks the values until the guard is dropped.
 	pub fn lock(&self) -> MutexGuard<'_, Values<K, V>> {
 		self.values.lock()
 	}
 
-	/// Stores what a value is restored from after a restart. The caller does not hold the lock. Of a value
-	/// that was dropped meanwhile no file stays behind.
+	/// Stores the data to restore a value from after a restart. The caller does not hold the lock. If the
+	/// value was dropped meanwhile, no file stays.
 	pub fn store<S: Encode>(&self, key: &K, expires: u64, stored: &S) {
 		let name = (self.files.name)(key);
 		self.files.store.put(&name, expires, stored);
@@ -74,15 +74,15 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		}
 	}
 
-	/// Removes the files of values that were dropped. The caller does not hold the lock. A value that is back
-	/// meanwhile is stored again by whoever put it in.
+	/// Removes the files of dropped values. The caller does not hold the lock. If a value was inserted again
+	/// meanwhile, its owner stores it again.
 	pub fn forget(&self, dropped: impl IntoIterator<Item = K>) {
 		for key in dropped {
 			self.files.remove(&key);
 		}
 	}
 
-	/// Drops what has expired, unless `holds` says that it is in use. It sees every value.
+	/// Drops expired values, except those that `holds` reports as in use. Calls `holds` for every value.
 	pub fn sweep(&self, mut holds: impl FnMut(&mut V) -> bool) {
 		let now = now_ms();
 		let mut gone = Vec::new();
@@ -98,17 +98,17 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 }
 
 impl<K: Ord + Copy, V> Values<K, V> {
-	/// A value, with the date on which it expires.
+	/// Returns a value with its date of expiry.
 	pub fn get(&self, key: &K) -> Option<&Timed<V>> {
 		self.map.get(key)
 	}
 
-	/// The same, to be changed.
+	/// Returns a value to change.
 	pub fn get_mut(&mut self, key: &K) -> Option<&mut Timed<V>> {
 		self.map.get_mut(key)
 	}
 
-	/// All values.
+	/// Iterates over all values.
 	pub fn iter(&self) -> impl Iterator<Item = &Timed<V>> {
 		self.map.values()
 	}
@@ -118,19 +118,19 @@ impl<K: Ord + Copy, V> Values<K, V> {
 		self.map.len() >= self.most
 	}
 
-	/// Puts a value in, in place of the one of this key. The caller has seen to it that there is room.
+	/// Inserts or replaces the value of a key. The caller has made room.
 	pub fn insert(&mut self, key: K, expires: u64, value: V) -> &mut Timed<V> {
 		let entry = self.map.entry(key).insert_entry(Timed { expires, value });
 		entry.into_mut()
 	}
 
-	/// All keys and values, these to be changed.
+	/// Iterates over all keys and values, to change values.
 	pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut Timed<V>)> {
 		self.map.iter_mut()
 	}
 
-	/// If the map is full, drops the value that expires first and returns it. The caller removes its file with
-	/// [`Kept::forget`] after the lock.
+	/// If the map is full, drops the value that expires first and returns it. The caller removes its file
+	/// with [`Kept::forget`] after the lock.
 	#[must_use = "its file is to be removed"]
 	pub fn make_room(&mut self) -> Option<(K, V)> {
 		if !self.is_full() {
@@ -141,7 +141,7 @@ impl<K: Ord + Copy, V> Values<K, V> {
 		self.remove(first)
 	}
 
-	/// The same for a range of keys that may have `most` values.
+	/// Does the same for a range of keys that may have `most` values.
 	#[must_use = "its file is to be removed"]
 	pub fn make_room_in(&mut self, range: RangeInclusive<K>, most: usize) -> Option<(K, V)> {
 		if self.map.range(range.clone()).count() < most {
@@ -186,7 +186,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_stored_outlives_a_restart() {
+	fn stored_values_outlive_a_restart() {
 		let dir = tempfile::tempdir().unwrap();
 		let before = things(&dir, 8);
 		let (first, second) = (later(), later() + 1);
@@ -206,7 +206,7 @@ mod tests {
 	}
 
 	#[test]
-	fn boundary_a_full_map_drops_what_expires_first() {
+	fn boundary_a_full_map_drops_the_value_that_expires_first() {
 		let dir = tempfile::tempdir().unwrap();
 		let kept = things(&dir, 2);
 		let date = later();
@@ -241,7 +241,7 @@ mod tests {
 	}
 
 	#[test]
-	fn of_a_value_that_was_dropped_before_it_was_stored_no_file_stays() {
+	fn a_value_that_was_dropped_before_it_was_stored_leaves_no_file() {
 		let dir = tempfile::tempdir().unwrap();
 		let kept = things(&dir, 1);
 		for key in 0..10 {
@@ -256,7 +256,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_has_expired_goes_unless_it_is_in_use() {
+	fn expired_values_are_dropped_unless_they_are_in_use() {
 		let dir = tempfile::tempdir().unwrap();
 		let kept = things(&dir, 8);
 		for (key, expires, value) in [(1, 0, "used"), (2, 0, ""), (3, later(), "")] {

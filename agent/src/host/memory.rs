@@ -3,24 +3,24 @@
 use super::cgroup;
 use sysinfo::System;
 
-/// The least that a trial leaves of the memory that can be had, in bytes.
+/// Minimum of the available memory that a trial leaves free, in bytes.
 const LEFT_LEAST: u64 = 512 << 20;
-/// The part of it that a trial leaves.
+/// Divisor of the available memory that gives the part that a trial leaves free, if that is more.
 const LEFT_PART: u64 = 20;
 
-/// Memory in bytes, as far as this process may have it.
+/// Memory of this process, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
-	/// The machine's, or the control group's limit where that is lower.
+	/// The machine's memory, or the control group's limit if that is lower.
 	pub total: u64,
-	/// The part that can be had now.
+	/// Part that is available now.
 	pub available: u64,
-	/// Whether a control group limits it below the machine's.
+	/// A control group limits it below the machine's.
 	pub is_limited: bool,
 }
 
 impl Memory {
-	/// Looks at the machine and at its control groups.
+	/// Reads the memory of the machine and the limits of its control groups.
 	pub fn now() -> Self {
 		let mut system = System::new();
 		system.refresh_memory();
@@ -47,7 +47,7 @@ impl Memory {
 	}
 }
 
-/// Returns the bytes that a trial fills of `available` ones. The rest is for programs that run, and start,
+/// Returns the bytes that a trial fills of `available` ones. The rest is for programs that run or start
 /// meanwhile.
 pub fn fillable(available: u64) -> u64 {
 	available.saturating_sub((available / LEFT_PART).max(LEFT_LEAST))
@@ -58,8 +58,8 @@ pub fn fillable_now() -> u64 {
 	fillable(Memory::now().available)
 }
 
-/// Returns the memory that a trial can fill now where that was planned before, in bytes: what is left then is a quarter
-/// less, so that a plan fits once more.
+/// Returns the memory that a trial can fill now if it was planned before, in bytes. It leaves a quarter less
+/// free than [`fillable_now`], so that the earlier plan still fits.
 pub fn fillable_again() -> u64 {
 	let available = Memory::now().available;
 	available.saturating_sub((available / LEFT_PART).max(LEFT_LEAST) / 4 * 3)
@@ -70,14 +70,14 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn there_is_some() {
+	fn this_machine_has_memory() {
 		let now = Memory::now();
 		assert!(0 < now.available && now.available <= now.total, "{now:?}");
 		assert!(fillable_now() > 0);
 	}
 
 	#[test]
-	fn a_control_group_limits_what_can_be_had() {
+	fn a_control_group_limits_the_memory() {
 		const GIB: u64 = 1 << 30;
 		let limit = |total, available| {
 			let limit = cgroup::Limit {
@@ -89,14 +89,14 @@ mod tests {
 		let memory = limit(4, 3);
 		assert_eq!((memory.total, memory.available), (4 * GIB, 3 * GIB));
 		assert!(memory.is_limited);
-		// One that is higher than what there is limits nothing.
+		// A limit above the machine's memory has no effect.
 		let memory = limit(128, 100);
 		assert_eq!((memory.total, memory.available), (64 * GIB, 60 * GIB));
 		assert!(!memory.is_limited);
 	}
 
 	#[test]
-	fn something_is_left_for_others() {
+	fn a_trial_leaves_memory_for_others() {
 		assert_eq!(fillable(100 << 30), 95 << 30);
 		assert_eq!(fillable(4 << 30), (4 << 30) - LEFT_LEAST);
 		assert_eq!(fillable(1 << 20), 0);

@@ -1,4 +1,5 @@
-//! This machine: its memory, its disk, its clock, values kept over a restart, and what happened to the agent on it.
+//! This machine: its memory, its disk, its clock, state that outlives a restart, and the report on the
+//! agent.
 
 pub mod cgroup;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! Events of an agent for the people who run it: what `kaisar-agent status` prints. Each part notes what
-//! happened to it here; nothing reads it back to decide anything.
+//! Events of an agent for its operators, as `kaisar-agent status` prints them. Each part of the agent
+//! records its events here; no part bases a decision on them.
 
 use super::clock::wall_ms;
 pub use super::disk::gigabytes;
@@ -16,12 +16,13 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-/// Most checks, and most warnings, that are reported.
+/// Maximum number of checks, and of warnings, in a report.
 const MAX_LAST: usize = 16;
-/// Longest text of one event, in bytes. All together, a report stays below the node's `MAX_ANSWER`.
+/// Maximum length of an event's text, in bytes. It keeps a whole report below the node's `MAX_ANSWER`.
 const MAX_TEXT: usize = 1_024;
 
-/// Cuts a text to [`MAX_TEXT`] bytes. Others wrote some of it: nothing in it moves a terminal's cursor.
+/// Cuts a text to [`MAX_TEXT`] bytes and replaces control characters: parts of it come from strangers, and
+/// must not move a terminal's cursor.
 fn bounded(text: String) -> String {
 	let plain = |part: char| if part.is_control() { ' ' } else { part };
 	let mut text: String = text.chars().map(plain).collect();
@@ -38,11 +39,11 @@ fn bounded(text: String) -> String {
 pub struct Gpu {
 	/// Its name.
 	pub name: String,
-	/// The kernel that computes its products, if one was chosen yet.
+	/// Kernel that computes its products, once one is chosen.
 	pub kernel: Option<String>,
 }
 
-/// The container engine, when it was last asked.
+/// Answer of the container engine to the last question.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum Engine {
@@ -56,14 +57,14 @@ pub enum Engine {
 		/// Its socket.
 		socket: String,
 	},
-	/// There is none. That is as it should be for an agent that only checks.
+	/// No engine was found, which is fine for an agent that only checks.
 	Missing {
-		/// The reason, and what to do.
+		/// Reason and remedy.
 		why: String,
 	},
 	/// It does not answer, so no order can be deployed.
 	Unreachable {
-		/// The reason, and what to do.
+		/// Reason and remedy.
 		why: String,
 	},
 }
@@ -71,7 +72,7 @@ pub enum Engine {
 /// A trial that has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Benchmark {
-	/// When it ended, in milliseconds since 1970.
+	/// End, in milliseconds since 1970.
 	pub at: u64,
 	/// The round.
 	pub round: u32,
@@ -79,9 +80,9 @@ pub struct Benchmark {
 	pub worker: u32,
 	/// Duration, in milliseconds.
 	pub took_ms: u64,
-	/// The attested root in hex; `None` if it failed.
+	/// Attested root in hexadecimal; `None` if the trial failed.
 	pub root: Option<String>,
-	/// The reason why it failed, or what of the claim it did not support.
+	/// Reason of the failure, or the parts of the claim that the trial did not support.
 	pub remarks: Vec<String>,
 }
 
@@ -98,18 +99,18 @@ pub struct Benchmarks {
 	pub last: Option<Benchmark>,
 }
 
-/// A check that was made of a worker.
+/// A completed check of a worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Check {
-	/// When it ended, in milliseconds since 1970.
+	/// End, in milliseconds since 1970.
 	pub at: u64,
 	/// The round.
 	pub round: u32,
 	/// The worker.
 	pub worker: u32,
-	/// The verdict in short.
+	/// Short form of the verdict.
 	pub verdict: String,
-	/// Reasons: what was tried, with what result, against which limit.
+	/// Reasons: each attempt with its result and its limit.
 	pub why: String,
 }
 
@@ -129,11 +130,11 @@ pub struct Checks {
 /// A line that the agent logged at `WARN` or `ERROR`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Warning {
-	/// When it was last logged, in milliseconds since 1970.
+	/// Last time it was logged, in milliseconds since 1970.
 	pub at: u64,
-	/// Number of repetitions.
+	/// Number of times it was logged.
 	pub times: u64,
-	/// Whether it is about another machine: a worker that was checked.
+	/// It is about another machine: a worker that was checked.
 	pub of_others: bool,
 	/// The line.
 	pub text: String,
@@ -146,8 +147,8 @@ pub struct Events {
 	pub gpus: Vec<Gpu>,
 	/// The container engine.
 	pub engine: Engine,
-	/// When another agent last reached this one: a checker that asked about a trial, or a worker that
-	/// sent a root. In milliseconds since 1970.
+	/// Last time another agent reached this one, in milliseconds since 1970: a checker that asked about a
+	/// trial, or a worker that sent a root.
 	pub reached_at: Option<u64>,
 	/// The trials.
 	pub benchmarks: Benchmarks,
@@ -160,12 +161,12 @@ pub struct Events {
 pub struct Report(Mutex<Events>);
 
 impl Report {
-	/// Events since the start.
+	/// Returns the events since the start.
 	pub fn events(&self) -> Events {
 		self.0.lock().clone()
 	}
 
-	/// The engine as it answered now. Returns whether that is a change.
+	/// Records the engine's answer. Returns whether it changed.
 	pub fn engine(&self, engine: Engine) -> bool {
 		let mut events = self.0.lock();
 		let changed = events.engine != engine;
@@ -173,12 +174,12 @@ impl Report {
 		changed
 	}
 
-	/// Another agent reached this one.
+	/// Records that another agent reached this one.
 	pub fn reached(&self) {
 		self.0.lock().reached_at = Some(wall_ms());
 	}
 
-	/// Notes a trial that has ended.
+	/// Records a trial that has ended.
 	pub fn benchmark(&self, mut benchmark: Benchmark) {
 		benchmark.remarks.truncate(MAX_LAST);
 		benchmark.remarks = benchmark.remarks.into_iter().map(bounded).collect();
@@ -193,8 +194,8 @@ impl Report {
 		benchmarks.last = Some(benchmark);
 	}
 
-	/// A check has ended: `served` if the worker, or its customer's container, answered; `proved` if it has
-	/// shown what it attested.
+	/// Records a check that has ended: `served` if the worker, or its customer's container, answered;
+	/// `proved` if the worker proved its attested root.
 	pub fn check(&self, served: bool, proved: bool, mut check: Check) {
 		check.why = bounded(check.why);
 		let checks = &mut self.0.lock().checks;
@@ -206,18 +207,18 @@ impl Report {
 	}
 }
 
-/// The last lines at `WARN` or `ERROR`, of the whole process as its log is.
+/// Last lines at `WARN` or `ERROR`. Like the log, they belong to the whole process.
 static WARNINGS: LazyLock<Mutex<VecDeque<Warning>>> = LazyLock::new(Mutex::default);
 
-/// The last lines at `WARN` or `ERROR`, the newest first.
+/// Returns the last lines at `WARN` or `ERROR`, the newest first.
 pub fn warnings() -> Vec<Warning> {
 	WARNINGS.lock().iter().cloned().collect()
 }
 
-/// Notes lines at `WARN` or `ERROR` for [`warnings`], beside the log.
+/// Log layer that records lines at `WARN` or `ERROR` for [`warnings`].
 pub struct Warnings;
 
-/// The message and the fields of a line, as the log prints them.
+/// Message and fields of a line, as the log prints them.
 #[derive(Default)]
 struct Line {
 	message: String,
@@ -238,7 +239,7 @@ impl<S: Subscriber> Layer<S> for Warnings {
 	fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
 		let metadata = event.metadata();
 		let target = metadata.target();
-		// Lines of libraries are in the log and ask nobody for attention. The engine has an entry of its own.
+		// Libraries' lines are only in the log: they need no attention. The engine has an entry of its own.
 		let is_noted = target.starts_with("kaisar") && !target.ends_with("containers::ping");
 		if *metadata.level() > Level::WARN || !is_noted {
 			return;
@@ -263,8 +264,8 @@ impl<S: Subscriber> Layer<S> for Warnings {
 	}
 }
 
-/// Drops all but the last [`MAX_LAST`] warnings of each kind: those about other machines take no room from the agent's
-/// own.
+/// Drops all but the last [`MAX_LAST`] warnings of each kind, so that warnings about other machines do not
+/// displace the agent's own.
 fn keep_last(warnings: &mut VecDeque<Warning>) {
 	let mut kept = [0; 2];
 	warnings.retain(|warning| {
@@ -274,35 +275,35 @@ fn keep_last(warnings: &mut VecDeque<Warning>) {
 	});
 }
 
-/// A disk, as the agent uses it.
+/// The agent's disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Disk {
 	/// The agent's data folder.
 	pub folder: String,
-	/// Free there, in GB of 10⁹ bytes.
+	/// Free part of its disk, in GB of 10⁹ bytes.
 	pub free_gb: u32,
-	/// The plot, in bytes.
+	/// Size of the plot, in bytes.
 	pub plot: u64,
-	/// The plot that the claim plans, in bytes.
+	/// Planned size of the plot for the claim, in bytes.
 	pub plot_wanted: u64,
 }
 
-/// All that an agent says of itself.
+/// State of an agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
-	/// Its version.
+	/// Version of the agent.
 	pub version: String,
-	/// Its key in hex.
+	/// Its key in hexadecimal.
 	pub agent: String,
 	/// Its wall clock, in milliseconds since 1970.
 	pub clock_ms: u64,
-	/// Seconds since it was started.
+	/// Seconds since its start.
 	pub up_secs: u64,
 	/// Addresses that it publishes, as `IP:PORT`.
 	pub addresses: Vec<String>,
 	/// Relays that it publishes.
 	pub relays: Vec<String>,
-	/// Keys in hex of agents that it looks for in vain.
+	/// Keys, in hexadecimal, of agents that it could not reach lately.
 	pub wanted: Vec<String>,
 	/// Its disk.
 	pub disk: Disk,
@@ -313,13 +314,13 @@ pub struct Status {
 	pub warnings: Vec<Warning>,
 }
 
-/// Time for which a warning asks for attention, in milliseconds: one hour.
+/// Time for which a warning needs attention, in milliseconds: one hour.
 const WARNED_FOR_MS: u64 = 3_600 * 1_000;
-/// Time for checkers to ask about a trial, in milliseconds: the phases that follow take ten minutes.
+/// Time for checkers to ask about a trial, in milliseconds: the phases after it take ten minutes.
 const ASKED_WITHIN_MS: u64 = 600 * 1_000;
 
 impl Status {
-	/// Lists the conditions that need attention, each with what to do.
+	/// Lists the conditions that need attention, each with its remedy.
 	pub fn attention(&self) -> Vec<String> {
 		let mut all = Vec::new();
 		let is_worker = self.events.benchmarks.last.is_some();
@@ -332,8 +333,8 @@ impl Status {
 		}
 		if self.addresses.is_empty() && self.relays.is_empty() {
 			all.push(
-				"No address is published, so nobody can reach this agent. Check the network, or name \
-				 an address with --external-address."
+				"No address is published, so other agents cannot reach this one. Check the network, or \
+				 name an address with --external-address."
 					.into(),
 			);
 		}
@@ -387,7 +388,7 @@ mod tests {
 	}
 
 	#[test]
-	fn warnings_about_others_displace_none_of_the_agents_own() {
+	fn warnings_about_others_do_not_displace_the_agents_own() {
 		let warning = |number: usize, of_others| Warning {
 			at: 1,
 			times: 1,
@@ -404,7 +405,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_report_counts_everything_and_keeps_the_last_and_a_bounded_text() {
+	fn a_report_counts_all_events_and_keeps_the_last_with_bounded_texts() {
 		let report = Report::default();
 		for round in 0..40 {
 			report.check(round % 2 == 0, round % 4 == 0, check(round));
@@ -432,7 +433,7 @@ mod tests {
 	}
 
 	#[test]
-	fn attention_is_asked_for_what_the_provider_can_mend() {
+	fn attention_lists_what_the_provider_can_mend() {
 		let mut status = Status {
 			addresses: vec!["1.2.3.4:5".into()],
 			clock_ms: 10_000_000,
@@ -479,7 +480,7 @@ mod tests {
 	}
 
 	#[test]
-	fn warnings_are_noted_once_each_and_nothing_below_them() {
+	fn warnings_are_recorded_once_each_and_lower_levels_never() {
 		let subscriber = tracing_subscriber::registry().with(Warnings);
 		tracing::subscriber::with_default(subscriber, || {
 			for _ in 0..3 {

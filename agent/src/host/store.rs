@@ -1,5 +1,5 @@
-//! State that survives a restart: small SCALE files with a date on which they go, by the agent's
-//! own clock ([`now_ms`]).
+//! State that outlives a restart: small SCALE files with a date of expiry by the agent's own clock
+//! ([`now_ms`]).
 
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
@@ -8,10 +8,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use super::clock::now_ms;
 
-/// Longest file that is read, in bytes.
+/// Maximum length of a file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Works with files, off the threads that the runtime's tasks share: a slow disk makes no connection wait.
+/// Runs file operations off the threads that the runtime's tasks share, so that a slow disk delays no
+/// connection.
 pub fn with_files<T>(work: impl FnOnce() -> T) -> T {
 	match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
 		Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
@@ -26,7 +27,7 @@ pub struct Store {
 }
 
 impl Store {
-	/// The folder `kind` below `data`, made if need be.
+	/// Opens the folder `kind` below `data`. Creates it if it is missing.
 	pub fn new(data: &Path, kind: &str) -> std::io::Result<Self> {
 		let dir = data.join(kind);
 		std::fs::create_dir_all(&dir)?;
@@ -37,27 +38,25 @@ impl Store {
 		self.dir.join(hex::encode(name))
 	}
 
-	/// Keeps a value until `expires`. A value that cannot be kept is lost in a restart only, so that
-	/// is said and no more.
+	/// Stores a value until `expires`. A failure is only logged: the value is lost at the next restart, not
+	/// before.
 	pub fn put<T: Encode>(&self, name: &[u8], expires: u64, value: &T) {
 		let (file, bytes) = (self.file(name), (expires, value).encode());
 		if let Err(error) = with_files(|| write_unsynced(&file, &bytes, BY_UMASK)) {
 			tracing::warn!(
 				%error,
 				dir = %self.dir.display(),
-				"cannot write to the data folder: what belongs here is forgotten at the next restart. Free space on \
-				 its disk"
+				"cannot write to the data folder: this state is lost at the next restart. Free space on its disk"
 			);
 		}
 	}
 
-	/// Drops a value.
+	/// Removes a value.
 	pub fn remove(&self, name: &[u8]) {
 		let _ = with_files(|| std::fs::remove_file(self.file(name)));
 	}
 
-	/// At most `most` of the values that have not expired. The files of all others are removed, and those
-	/// that are damaged.
+	/// Loads at most `most` values that have not expired. Removes the files of all others, and damaged ones.
 	pub fn load<T: Decode>(&self, most: usize) -> Vec<(u64, T)> {
 		let Ok(files) = std::fs::read_dir(&self.dir) else {
 			return Vec::new();
@@ -106,7 +105,7 @@ mod tests {
 	}
 
 	#[test]
-	fn boundary_no_more_files_are_read_than_are_asked_for_and_the_others_go() {
+	fn boundary_surplus_files_are_not_read_and_are_removed() {
 		let dir = tempfile::tempdir().unwrap();
 		let store = Store::new(dir.path(), "things").unwrap();
 		for name in 0..10 {

@@ -1,5 +1,5 @@
-//! The time by which proving and checking are judged: the agent's clock, or one that a test drives. A test computes
-//! small sizes and has them arrive at the times of production.
+//! The clock of proofs and checks: the agent's clock, or one that a test drives. A test computes small sizes
+//! and lets them arrive at the times of production.
 
 use super::clock;
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Longest that a sleeper of a clock that follows the system's time waits before it looks again.
+/// Interval at which sleepers of a clock that follows the system's time look at it.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A clock, in milliseconds since about 1970. Its copies show the same time.
@@ -20,17 +20,17 @@ pub struct Time {
 	driven: Option<Arc<watch::Sender<u64>>>,
 	/// Milliseconds by which a test has set the system's time. Always 0 otherwise.
 	set_by: Arc<AtomicI64>,
-	/// Whether the agent's clock jumps with the system's time. False, except in a test of what that would do.
+	/// The agent's clock jumps with the system's time. False, except in a test of the consequences.
 	jumps: bool,
 }
 
 impl Time {
-	/// The agent's clock.
+	/// Returns the agent's clock.
 	pub fn real() -> Self {
 		Self::default()
 	}
 
-	/// A clock that jumps whenever the system's time is set, as no agent's does.
+	/// Returns a clock that jumps whenever the system's time is set, unlike the agent's.
 	#[doc(hidden)]
 	pub fn jumping() -> Self {
 		Self {
@@ -39,7 +39,7 @@ impl Time {
 		}
 	}
 
-	/// Sets the system's time, as this clock and its copies see it, ahead of the machine's.
+	/// Sets the system's time ahead of the machine's for this clock and its copies.
 	#[doc(hidden)]
 	pub fn set_system_ahead(&self, ms: i64) {
 		self.set_by.store(ms, Ordering::Relaxed);
@@ -49,7 +49,8 @@ impl Time {
 		ms.saturating_add_signed(self.set_by.load(Ordering::Relaxed))
 	}
 
-	/// A clock that shows the agent's current time and stands still until it is [advanced](Self::advance).
+	/// Returns a clock that starts at the agent's current time and stands still until it is
+	/// [advanced](Self::advance).
 	pub fn driven() -> Self {
 		Self {
 			driven: Some(Arc::new(watch::Sender::new(clock::now_ms()))),
@@ -57,7 +58,7 @@ impl Time {
 		}
 	}
 
-	/// Advances a driven clock. Sleepers whose time has come wake up. The real clock goes on by itself.
+	/// Advances a driven clock and wakes sleepers whose time has come. Has no effect on the real clock.
 	pub fn advance(&self, by: Duration) {
 		if let Some(driven) = &self.driven {
 			driven.send_modify(|now| *now += by.as_millis() as u64);
@@ -73,8 +74,8 @@ impl Time {
 		}
 	}
 
-	/// Returns the current date, in milliseconds since 1970: by the system's time, which may jump, or by the driven
-	/// clock. Only the chain's dates are compared with it.
+	/// Returns the current date, in milliseconds since 1970: by the system's time, which may jump, or by the
+	/// driven clock. Only the chain's dates are compared with it.
 	pub fn wall_ms(&self) -> u64 {
 		match &self.driven {
 			None => self.as_set(clock::wall_ms()),
@@ -140,7 +141,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn work_that_outlasts_its_time_is_given_up() {
+	async fn work_that_outlasts_its_time_is_dropped() {
 		let time = Time::driven();
 		let at = time.now_ms() + 10;
 		assert_eq!(time.before_ms(at, async { 7 }).await, Some(7));
@@ -152,7 +153,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn the_real_clock_goes_on() {
+	async fn the_real_clock_advances() {
 		let time = Time::real();
 		let start = time.now_ms();
 		time.sleep(Duration::from_millis(5)).await;
@@ -160,7 +161,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn the_systems_time_is_set_and_the_agents_clock_goes_on() {
+	async fn the_agents_clock_ignores_changes_of_the_systems_time() {
 		const HOUR: i64 = 3_600 * 1_000;
 		for (time, jumps) in [(Time::real(), false), (Time::jumping(), true)] {
 			let (start, wall) = (time.now_ms(), time.wall_ms());

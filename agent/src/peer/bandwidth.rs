@@ -1,15 +1,14 @@
 //! Bandwidth between two agents.
 //!
 //! The checker sends ChaCha8 bytes of a seed that only it knows, in chunks, over several streams, and
-//! says of each chunk whether it wants it back. The worker answers each in its order: with the chunk
-//! itself where that is wanted and its upload keeps up, else with the chunk's hash. Both prove that the
-//! chunk came down; the first also that it went up. The checker counts by its own clock and drops the
-//! first fifth.
+//! marks the chunks that it wants back. The worker answers each in order: with the chunk itself if it is
+//! wanted and the upload keeps up, otherwise with the chunk's hash. Both prove that the chunk came down; the
+//! first also that it went up. The checker counts by its own clock and drops the first fifth.
 //!
-//! All seats together offer a little less than a line of the claimed tier carries, and want as much back
-//! as its upload carries ([`Offer`]). So a line that is what it is claimed to be is never full: every seat
-//! has all that it offers, none takes from another, and nothing is lost. What the claim exceeds its
-//! tier by is of no consequence, and is not measured.
+//! All seats together offer a little less than a line of the claimed tier carries, and want back as much as
+//! its upload carries ([`Offer`]). So a line with an honest claim is never full: every seat gets its whole
+//! offer through, no seat takes from another, and no packet is lost. The part of a claim above its tier has
+//! no effect and is not measured.
 
 use crate::trial::{
 	hash::{Hash, stream},
@@ -31,48 +30,48 @@ use tokio::{
 	time::Instant,
 };
 
-/// Streams of one measurement.
+/// Number of streams of a measurement.
 pub const STREAMS: usize = 4;
-/// Bytes of a chunk.
+/// Length of a chunk, in bytes.
 pub const CHUNK: usize = 32 * 1024;
-/// Chunks that wait for the upload before the worker answers with hashes.
+/// Number of chunks that wait for the upload before the worker answers with hashes.
 const BACKLOG: usize = 32;
 const HASH: u8 = 0;
 const ECHO: u8 = 1;
-/// Part of a line that is offered, in hundredths: the rest of it are the packets' headers, a seventeenth, and
-/// acknowledgements of the other direction.
+/// Offered part of a line, in hundredths. The rest is for the packets' headers, a seventeenth, and the other
+/// direction's acknowledgements.
 const OFFERED: u64 = 93;
 
-/// Why a measurement came to nothing.
+/// Reason why a measurement failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BandwidthError {
-	/// The worker answered with bytes that are not those sent.
-	#[error("the worker echoed other bytes")]
+	/// The worker answered with other bytes than the checker sent.
+	#[error("the worker echoed other bytes than were sent")]
 	Forged,
 	/// The stream ended or broke.
-	#[error("the stream: {0}")]
+	#[error("the stream ended or broke: {0}")]
 	Io(#[from] std::io::Error),
 }
 
 /// The bytes that one stream of a seat sends, and the part of them that it wants back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offer {
-	/// From a chunk to the next.
+	/// Interval of chunks.
 	interval: Duration,
-	/// Of so many chunks …
+	/// Number of chunks of which `back` are wanted back.
 	of: u32,
-	/// … so many are wanted back.
+	/// Number of chunks out of `of` that are wanted back.
 	back: u32,
 }
 
 impl Offer {
-	/// A seat's part of what all offer to a worker that claims this much, in Mb/s down and up: enough for
-	/// the tier of the claim. `None` if that is no tier.
+	/// Returns a seat's part of the offer to a worker with this claim, in Mb/s down and up: enough for the
+	/// claim's tier. `None` if the claim is below the lowest tier.
 	pub fn for_claim(down_mbps: u32, up_mbps: u32, seats: u8) -> Option<Self> {
 		let tier = usize::from(tiers::bandwidth(down_mbps, up_mbps));
 		let (down, up) = BANDWIDTH[tier.checked_sub(1)?];
 		let streams = u64::from(seats.max(1)) * STREAMS as u64;
-		// Mb/s are bits a microsecond.
+		// 1 Mb/s is 1 bit per microsecond.
 		let nanos = CHUNK as u64 * 8 * streams * 1_000 * 100 / (u64::from(down) * OFFERED);
 		Some(Self {
 			interval: Duration::from_nanos(nanos),
@@ -81,7 +80,7 @@ impl Offer {
 		})
 	}
 
-	/// So many bytes a second, all of them wanted back.
+	/// Returns an offer at this rate, with all chunks wanted back.
 	pub fn steady(bytes_per_second: u64) -> Self {
 		Self {
 			interval: Duration::from_secs_f64(CHUNK as f64 / bytes_per_second.max(1) as f64),
@@ -90,7 +89,7 @@ impl Offer {
 		}
 	}
 
-	/// Returns the bits a second that all streams of the seat send, and those that they want back.
+	/// Returns the bits per second that all streams of the seat send, and those that they want back.
 	fn bits(&self) -> (u64, u64) {
 		let nanos = self.interval.as_nanos().max(1);
 		let sent = CHUNK as u128 * 8 * STREAMS as u128 * 1_000_000_000 / nanos;
@@ -99,24 +98,25 @@ impl Offer {
 		(sent, back as u64)
 	}
 
-	/// Returns whether a chunk is wanted back: spread evenly.
+	/// Returns whether a chunk is wanted back. Such chunks are spread evenly.
 	fn wants_back(&self, chunk: u64) -> bool {
 		let until = |chunk: u64| chunk * u64::from(self.back) / u64::from(self.of);
 		until(chunk + 1) > until(chunk)
 	}
 }
 
-/// A checker's own line, which all its measurements of the same time share.
+/// A checker's own line, which its concurrent measurements share.
 #[derive(Default)]
 pub struct OwnLine {
-	/// Bits a second that it sends and receives. `None` if its operator does not name them: then it is never full.
+	/// Bits per second that it can send and receive. `None` if the operator does not name them: it is never
+	/// full.
 	most: Option<(u64, u64)>,
-	/// Those that measurements take now.
+	/// Bits per second that measurements take now.
 	taken: Mutex<(u64, u64)>,
 }
 
 impl OwnLine {
-	/// A line that sends and receives this much, in Mb/s.
+	/// Creates a line of this speed, up and down in Mb/s.
 	pub fn of_mbps(up: u32, down: u32) -> Self {
 		let bits = |mbps: u32| u64::from(mbps) * 1_000_000;
 		Self {
@@ -125,8 +125,8 @@ impl OwnLine {
 		}
 	}
 
-	/// Takes the part of the line that an offer needs, until it is dropped. `None` if the line is full: such a
-	/// measurement would find the checker's line, not the worker's.
+	/// Takes the part of the line that an offer needs, until the result is dropped. `None` if the line is
+	/// full: the measurement would find the speed of the checker's line, not the worker's.
 	pub fn take(&self, offer: &Offer) -> Option<Taken<'_>> {
 		let (sent, back) = offer.bits();
 		let mut taken = self.taken.lock();
@@ -160,7 +160,7 @@ impl Drop for Taken<'_> {
 	}
 }
 
-/// The worker's side of one stream, until the checker ends it.
+/// Runs the worker's side of one stream, until the checker ends it.
 pub async fn echo<R, W>(mut from: R, mut to: W) -> std::io::Result<()>
 where
 	R: AsyncRead + Unpin,
@@ -198,10 +198,10 @@ where
 	written
 }
 
-/// Most seconds that are counted each by itself.
+/// Maximum number of seconds with their own counters.
 const SECONDS: usize = 60;
 
-/// Bytes that one checker saw go each way, in each second of the time that counts.
+/// Bytes that one checker counted in each direction, for each second of the time that counts.
 pub struct Counter {
 	down: [AtomicU64; SECONDS],
 	up: [AtomicU64; SECONDS],
@@ -217,8 +217,8 @@ impl Default for Counter {
 }
 
 impl Counter {
-	/// Counts a chunk that came in this time. Where the time reaches over more than one second, each
-	/// has its part of it: a chunk is a tenth of what a stream brings in a second of a slow line.
+	/// Counts a chunk that came in this time. If the time spans several seconds, each gets its part: a chunk
+	/// is a tenth of a stream's bytes in a second of a slow line.
 	fn count(&self, window: &Window, from: Instant, to: Instant, echoed: bool) {
 		for (second, part) in window.parts(from, to) {
 			let bytes = (CHUNK as f64 * part) as u64;
@@ -229,8 +229,8 @@ impl Counter {
 		}
 	}
 
-	/// The estimate for the whole line: as many times what this checker saw as there are seats, in the
-	/// median second, so that one that something held up does not count.
+	/// Returns the estimate for the whole line: this checker's count times the number of seats, in the
+	/// median second, so that single delayed seconds do not count.
 	pub fn rates(&self, window: Window, seats: u8) -> Rates {
 		let (seconds, length) = window.seconds();
 		let mbps = |bytes: &[AtomicU64; SECONDS]| {
@@ -249,7 +249,7 @@ impl Counter {
 	}
 }
 
-/// The beginning and the length of a measurement.
+/// Start and length of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
 	start: Instant,
@@ -257,7 +257,7 @@ pub struct Window {
 }
 
 impl Window {
-	/// A window of `length` from `start`.
+	/// Creates a window of `length` from `start`.
 	pub fn new(start: Instant, length: Duration) -> Self {
 		Self { start, length }
 	}
@@ -270,25 +270,25 @@ impl Window {
 		self.length - self.dropped()
 	}
 
-	/// Its end.
+	/// Returns its end.
 	pub fn end(&self) -> Instant {
 		self.start + self.length
 	}
 
-	/// Into how many parts of about a second the time that counts is divided, and how long each is.
+	/// Returns the number and the length of the parts, of about a second each, of the time that counts.
 	fn seconds(&self) -> (usize, Duration) {
 		let seconds = self.counted().as_secs().clamp(1, SECONDS as u64);
 		(seconds as usize, self.counted() / seconds as u32)
 	}
 
-	/// The seconds that count in which a time lies, and which part of it lies in each.
+	/// Returns the counting seconds that a time overlaps, with the part of the time in each.
 	fn parts(&self, from: Instant, to: Instant) -> impl Iterator<Item = (usize, f64)> {
 		let (seconds, length) = self.seconds();
 		let begin = self.start + self.dropped();
 		let whole = to
 			.saturating_duration_since(from)
 			.max(Duration::from_nanos(1));
-		// A moment is in one second, too.
+		// A time of zero length lies in one second.
 		let from = from.min(to.checked_sub(whole).unwrap_or(from));
 		(0..seconds).filter_map(move |second| {
 			let start = begin + length * second as u32;
@@ -299,8 +299,7 @@ impl Window {
 	}
 }
 
-/// The checker's side of one stream: sends what is offered within the window, and counts what comes
-/// back.
+/// Runs the checker's side of one stream: sends the offer within the window, and counts the answers.
 pub async fn measure<R, W>(
 	mut from: R,
 	mut to: W,
@@ -314,12 +313,12 @@ where
 	R: AsyncRead + Unpin,
 	W: AsyncWrite + Unpin,
 {
-	// Number of chunks that were sent: no more can be answered.
+	// Number of chunks that were sent, which limits the valid answers.
 	let sent = Arc::new(AtomicU64::new(0));
 	let answerable = sent.clone();
 	let send = async move {
 		let mut source = stream(&secret, number as u32, 0);
-		// The wish to have it back, and the chunk.
+		// The tag, and the chunk.
 		let mut message = vec![0u8; 1 + CHUNK];
 		let mut next = window.start;
 		while next < window.end() {
@@ -330,14 +329,14 @@ where
 			let chunk = sent.fetch_add(1, Ordering::Relaxed);
 			message[0] = if offer.wants_back(chunk) { ECHO } else { HASH };
 			source.fill_bytes(&mut message[1..]);
-			// A worker may stop reading at any time; what came back counts.
+			// A worker may stop reading at any time; chunks that came back count.
 			if tokio::time::timeout_at(window.end(), to.write_all(&message))
 				.await
 				.is_err()
 			{
 				break;
 			}
-			// Chunks that a stall of up to half a second held back are made up for.
+			// Make up for chunks that a stall of up to half a second delayed.
 			let earliest = Instant::now().checked_sub(Duration::from_millis(500));
 			next = (next + offer.interval).max(earliest.unwrap_or(window.start));
 		}
@@ -384,7 +383,7 @@ where
 	};
 	tokio::select! {
 		result = receive => result,
-		// Once all is sent, chunks under way may still come until the window is over.
+		// After the last chunk is sent, answers may come until the window is over.
 		_ = async { send.await; tokio::time::sleep_until(window.end()).await } => Ok(()),
 	}
 }
@@ -429,7 +428,7 @@ mod tests {
 		let start = Instant::now();
 		let window = Window::new(start, Duration::from_secs(10));
 		let counter = Counter::default();
-		// A hundred chunks a second, none in two of the seconds, and a thousand in a third.
+		// A hundred chunks per second, none in two of the seconds, and a thousand in a third.
 		for second in 0..11 {
 			let chunks = match second {
 				3 | 4 => 0,
@@ -469,7 +468,7 @@ mod tests {
 			);
 		}
 		assert_eq!(Offer::for_claim(74, 900, 3), None);
-		// As much is wanted back as the upload of the tier carries.
+		// The offer wants back as much as the upload of the tier carries.
 		for (claim, back) in [((75, 75), 4), ((400, 300), 3), ((1_600, 1_200), 3)] {
 			let offer = Offer::for_claim(claim.0, claim.1, 3).unwrap();
 			for from in [0, 1, 1_000_001] {
@@ -524,7 +523,7 @@ mod tests {
 		};
 		let measured = measure(from, to, [7; 32], 2, window, offer, Arc::default());
 		let worker = async {
-			// The first of four is not wanted back; it goes there anyway.
+			// The first of four is not wanted back; the worker sends it anyway.
 			let mut message = vec![0; 1 + CHUNK];
 			there.read_exact(&mut message).await?;
 			assert_eq!(message[0], HASH);

@@ -1,4 +1,4 @@
-//! This agent among the others: who it is, where it is, and how it reaches them.
+//! This agent among the others: its identity, its addresses, and its connections to them.
 
 use super::{
 	endpoint::{Peers, sign},
@@ -27,26 +27,26 @@ use tokio::{
 	time::{Instant, sleep, timeout, timeout_at},
 };
 
-/// Longest that a connection may take to be made.
+/// Timeout of a connection attempt.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// Time an agent has to answer before its node looks for newer addresses of it.
+/// Time for an agent to answer before the node searches for newer addresses of it.
 const DOUBT: Duration = Duration::from_secs(1);
-/// Longest wait for addresses of an agent, where none are known.
+/// Timeout of the search for an agent's addresses, if none are known.
 const FIND_TIME: Duration = Duration::from_secs(2);
-/// Time between two looks into the folder while no addresses are known.
+/// Interval of looks into the folder while no addresses are known.
 const LOOK: Duration = Duration::from_millis(500);
-/// Longest that a request, or an answer other than openings, may take.
+/// Timeout of a request, and of an answer other than openings.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(10);
-/// Longest that openings may take: until they come, and from there on.
+/// Timeout of openings: until they start to come, and again from there to their end.
 pub const OPENINGS_TIME: Duration = Duration::from_secs(60);
-/// Longest that a checker's agent waits for memory for openings, before it reads them.
+/// Timeout of a checker's agent for memory for openings, before it reads them.
 pub const MEMORY_TIME: Duration = Duration::from_secs(45);
-/// Time between two looks at whether the addresses have changed.
+/// Interval of looks for changed addresses.
 const PUBLISH: Duration = Duration::from_secs(5);
-/// Time that a gateway and a relay have until it is said that nobody outside can reach the agent.
+/// Time for a gateway and a relay before the agent warns that it is not reachable from outside.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// This agent, as others know it.
+/// This agent's identity, endpoint and addresses.
 pub struct Peer {
 	pair: ed25519::Pair,
 	key: AgentKey,
@@ -61,18 +61,18 @@ pub struct Peer {
 	published: Mutex<Option<Published>>,
 }
 
-/// The record that this agent last published.
+/// The address record that this agent last published.
 struct Published {
 	place: Place,
-	/// For agents of this machine.
+	/// Record for agents on this machine.
 	here: AddressRecord,
-	/// For the DHT; empty where nobody elsewhere could reach the agent.
+	/// Record for the DHT; empty if the agent is not reachable from elsewhere.
 	elsewhere: Vec<u8>,
 }
 
 impl Peer {
-	/// The agent with this key pair, bound to its network. `peers` is the folder of addresses, `data` the
-	/// agent's own.
+	/// Binds the agent with this key pair to its network. `peers` is the folder of addresses, `data` the
+	/// agent's own folder.
 	pub async fn start(
 		pair: ed25519::Pair,
 		network: &Network,
@@ -99,27 +99,27 @@ impl Peer {
 		})
 	}
 
-	/// Its key.
+	/// Returns the agent's key.
 	pub fn key(&self) -> AgentKey {
 		self.key
 	}
 
-	/// Its key pair.
+	/// Returns the agent's key pair.
 	pub fn pair(&self) -> &ed25519::Pair {
 		&self.pair
 	}
 
-	/// The addresses of all agents.
+	/// Returns the addresses of all agents.
 	pub fn peers(&self) -> &Peers {
 		&self.peers
 	}
 
-	/// Its endpoint.
+	/// Returns the endpoint.
 	pub fn endpoint(&self) -> &Endpoint {
 		&self.endpoint
 	}
 
-	/// Bounds on bytes that its connections hold.
+	/// Returns the bounds on unread bytes of its connections.
 	pub fn unread(&self) -> &Unread {
 		&self.unread
 	}
@@ -129,12 +129,12 @@ impl Peer {
 		self.pair.sign(message)
 	}
 
-	/// Addresses of its endpoint, for agents of this machine.
+	/// Returns the addresses of its endpoint for agents on this machine.
 	pub fn addrs(&self) -> Vec<SocketAddr> {
 		self.located.place(&self.endpoint).here
 	}
 
-	/// Addresses and relays at which agents of other machines find it now.
+	/// Returns the addresses and relays that it publishes to agents on other machines.
 	pub fn published(&self) -> (Vec<String>, Vec<String>) {
 		let published = self.published.lock();
 		let place = published.as_ref().map(|published| &published.place);
@@ -147,9 +147,10 @@ impl Peer {
 		place.map(texts).unwrap_or_default()
 	}
 
-	/// Publishes where it is.
+	/// Publishes its addresses.
 	pub fn publish(&self) -> Result<()> {
-		// Until all is done: who finds the new record in the folder must find it here too, or takes it for a twin's.
+		// Held to the end: a reader that finds the new record in the folder but not here would take it for a
+		// twin's.
 		let mut published = self.published.lock();
 		let place = self.located.place(&self.endpoint);
 		let stamp = self.stamps.next();
@@ -172,8 +173,8 @@ impl Peer {
 		Ok(())
 	}
 
-	/// Publishes where it is whenever that changes, or its record in the folder is gone; keeps a port mapped
-	/// if it may; says so if nobody outside can reach it.
+	/// Publishes its addresses whenever they change or its record in the folder is gone, keeps a port mapped
+	/// if it may, and warns if it is not reachable from outside.
 	pub async fn keep_published(&self) {
 		tokio::join!(
 			self.keep_record(),
@@ -186,7 +187,7 @@ impl Peer {
 		loop {
 			let place = self.located.place(&self.endpoint);
 			let found = self.peers.record(&self.key);
-			// The lock must not be held below.
+			// The lock must be released before the code below.
 			let (moved, own) = match &*self.published.lock() {
 				Some(last) => (last.place != place, Some(last.here.clone())),
 				None => (true, None),
@@ -212,7 +213,7 @@ impl Peer {
 		if let Err(error) = self.publish() {
 			tracing::warn!(
 				%error,
-				"cannot publish the addresses; make room, or let the agent write to its folders"
+				"cannot publish the addresses; free space on the disk, or let the agent write to its folders"
 			);
 		}
 	}
@@ -231,8 +232,8 @@ impl Peer {
 				&& let Some(fault) = fault
 			{
 				tracing::warn!(
-					"no relay serves this agent: {fault}. Agents that need one cannot reach it; check --relay-url, and \
-					 that the relay runs and lets this agent's key in. The agent goes on trying"
+					"no relay serves this agent: {fault}. Agents that need one cannot reach it. Check --relay-url, and \
+					 that the relay runs and admits this agent's key. The agent keeps trying"
 				);
 			}
 			if reachable {
@@ -241,8 +242,8 @@ impl Peer {
 				let addresses: Vec<_> = place.here.iter().map(ToString::to_string).collect();
 				tracing::warn!(
 					"agents on other machines cannot reach this one: its addresses are private ({}), no gateway \
-					 forwards a port to it, and it has no relay. Workers are found offline like this. Forward the UDP \
-					 port to this machine and start the agent with --external-address IP:PORT, or use a relay with \
+					 forwards a port to it, and it has no relay. Checkers will find its workers offline. Forward the \
+					 UDP port to this machine and start the agent with --external-address IP:PORT, use a relay with \
 					 --relay-url, or use --publish-private on a network of your own",
 					addresses.join(", ")
 				);
@@ -250,7 +251,7 @@ impl Peer {
 		}
 	}
 
-	/// Returns why no relay serves the agent, if it names relays and none is connected.
+	/// Returns the reason why no relay serves the agent, if it names relays and none is connected.
 	fn relay_fault(&self) -> Option<String> {
 		if self.relays.is_empty() {
 			return None;
@@ -270,7 +271,8 @@ impl Peer {
 		)
 	}
 
-	/// Takes records that the node found, and returns what the node is to publish and to look for.
+	/// Takes records that the node found. Returns the record for the node to publish, and the agents to
+	/// search for.
 	pub fn exchange(&self, found: &AddressesFound) -> AddressBook {
 		if self.stamps.hear(found.chain_ms) {
 			self.publish_or_say();
@@ -287,7 +289,7 @@ impl Peer {
 		}
 		let mut wanted = self.peers.wanted();
 		if self.peers.wants_itself() || !self.stamps.have_met() {
-			// First: the node may not look for as many as a large round has.
+			// First, since the node may search for fewer agents than a large round has.
 			wanted.insert(0, self.key);
 		}
 		let published = self.published.lock();
@@ -300,7 +302,7 @@ impl Peer {
 		}
 	}
 
-	/// Notes a record of this agent's own key that lay somewhere: an old one of its own, or a twin's.
+	/// Handles a record of this agent's own key from elsewhere: an old one of its own, or a twin's.
 	fn meet(&self, record: &AddressRecord) {
 		let own = self.published.lock().as_ref().is_some_and(|published| {
 			*record == published.here || record.encode() == published.elsewhere
@@ -313,7 +315,7 @@ impl Peer {
 			Met::Nothing | Met::Known => return,
 			Met::Above => tracing::info!(
 				stamp = record.stamp,
-				"an address record of this agent from before is newer than its own; publishing above it"
+				"an earlier address record of this agent has a newer stamp; publishing above it"
 			),
 			Met::Twin => tracing::warn!(
 				"another agent runs with this agent's key 0x{}: it publishes the addresses {}, this one {}. Checks \
@@ -331,8 +333,8 @@ impl Peer {
 		self.publish_or_say();
 	}
 
-	/// Opens a connection to an agent at its published addresses. An agent without any, or that does not answer
-	/// there, is looked for meanwhile, and newer addresses are dialed as soon as they come.
+	/// Opens a connection to an agent at its published addresses. If it has none, or does not answer, the
+	/// search for it runs meanwhile, and newer addresses are dialed as soon as they come.
 	pub async fn connect(&self, agent: &AgentKey, alpn: &[u8]) -> Result<Connection> {
 		let connection = self.find_and_dial(agent, alpn).await;
 		match &connection {
@@ -352,7 +354,7 @@ impl Peer {
 				Ok(addr) => {
 					let newer = async {
 						while self.peers.found_stamp(agent) == stamp {
-							// It never closes: this agent holds the sender.
+							// The channel never closes: this agent holds the sender.
 							let _ = news.changed().await;
 						}
 					};
@@ -380,7 +382,9 @@ impl Peer {
 				let connecting = self.endpoint.connect_with_opts(addr, alpn, options);
 				anyhow::Ok(connecting.await?.await?)
 			};
-			timeout(CONNECT_TIME, connect).await.context("no answer")?
+			timeout(CONNECT_TIME, connect)
+				.await
+				.with_context(|| format!("no answer within {} s", CONNECT_TIME.as_secs()))?
 		};
 		tokio::pin!(dialing);
 		match timeout(DOUBT, &mut dialing).await {
@@ -393,7 +397,7 @@ impl Peer {
 	}
 }
 
-/// Asks something that has a short answer.
+/// Sends a request with a short answer.
 pub async fn ask<T: DecodeWithMemTracking>(
 	connection: &Connection,
 	request: &Request,
@@ -402,7 +406,7 @@ pub async fn ask<T: DecodeWithMemTracking>(
 	Ok(timeout(MESSAGE_TIME, wire::read(&mut answer, MAX_REPLY)).await??)
 }
 
-/// Openings of which nothing but the length has come.
+/// Openings of which only the length has come.
 #[derive(Debug)]
 pub struct Openings<R = RecvStream> {
 	length: usize,
@@ -426,18 +430,18 @@ impl<R: AsyncRead + Unpin> Openings<R> {
 		Ok(length.map(|length| Self { length, rest }))
 	}
 
-	/// Their length, in bytes.
+	/// Returns their length, in bytes.
 	pub fn length(&self) -> usize {
 		self.length
 	}
 
-	/// Reads them, while they come at the least pace.
+	/// Reads them. Fails if they come more slowly than the minimum pace.
 	pub async fn read(mut self, time: &Time) -> Result<Vec<u8>> {
 		Ok(wire::read_paced(&mut self.rest, self.length, OPENINGS_TIME, time).await?)
 	}
 }
 
-/// Sends a request on a stream of its own, and returns where the answer comes.
+/// Sends a request on its own stream, and returns the stream of the answer.
 async fn say(connection: &Connection, request: &Request) -> Result<RecvStream> {
 	let (mut send, recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
 	timeout(MESSAGE_TIME, wire::write(&mut send, request)).await??;
@@ -452,13 +456,14 @@ mod tests {
 
 	const MB: usize = 1_000_000;
 
-	/// Sends 16 MB, this number of bytes in each 10 ms. Returns whether they were read, and the seconds that took.
+	/// Sends 16 MB, `bytes` of them in each 10 ms. Returns whether they were read, and the seconds that it
+	/// took.
 	async fn read_at(bytes: usize) -> (bool, u64) {
 		let time = Time::driven();
 		let (mut send, recv) = duplex(64 << 10);
 		let sending = async {
 			send.write_u32_le(16 * MB as u32 + 1).await?;
-			// It computes for a long time before.
+			// The worker computes for a long time before.
 			time.advance(2 * OPENINGS_TIME);
 			send.write_u8(0).await?;
 			for bytes in vec![7; 16 * MB].chunks(bytes) {
@@ -482,7 +487,7 @@ mod tests {
 	}
 
 	#[tokio::test]
-	async fn boundary_openings_that_drip_are_given_up() {
+	async fn boundary_openings_that_come_too_slowly_are_abandoned() {
 		// At 1.05 MB/s, 0.8, and 100 bytes a second.
 		assert!(read_at(10_500).await.0);
 		let (whole, secs) = read_at(8_000).await;

@@ -1,8 +1,8 @@
 //! Addresses of agents, signed by them.
 //!
-//! Agents of one machine share a folder of them. For all others the agent tells its node whom it looks
-//! for, and its node asks the network's DHT, where every agent's node leaves its agent's record. Nobody
-//! is believed but the agent itself: a record counts if its key signed it, and the newest one stands.
+//! Agents of one machine share a folder of them. For all others, the agent names the agents that it searches
+//! for to its node, which asks the network's DHT, where every node publishes its agent's record. Only the
+//! agent itself is trusted: a record counts if its key signed it, and the newest one stands.
 
 use anyhow::{Context, Result};
 use codec::{Decode, Encode};
@@ -23,21 +23,21 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Most agents that are looked for at a time.
+/// Maximum number of agents to search for.
 const MAX_WANTED: usize = 1_024;
-/// For how long an agent is looked for after somebody last wanted to reach it.
+/// Time for which the search for an agent continues after the last attempt to reach it.
 const WANTED_FOR: Duration = Duration::from_secs(60);
-/// Most agents of other machines whose records are remembered; those used longest ago give way.
+/// Maximum number of remembered records of agents on other machines; the least recently used are dropped.
 const MAX_FOUND: usize = 4_096;
-/// Time between two searches for records of this agent's own key.
+/// Interval of searches for records of this agent's own key.
 const SELF_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// Duration of such a search.
 const SELF_FOR: Duration = Duration::from_secs(20);
 
-/// The signed addresses of agents, and a list of whom to look for.
+/// Signed addresses of agents, and the agents to search for.
 ///
-/// The agents of this machine leave theirs in a folder. Those of others come from the DHT and are kept in
-/// memory: they are dialed by a [`DialRule`], since strangers signed them.
+/// Agents of this machine write their records to a folder. Records of others come from the DHT and are kept
+/// in memory. Since strangers signed them, they are dialed by a [`DialRule`].
 #[derive(Clone)]
 pub struct Peers {
 	dir: PathBuf,
@@ -50,7 +50,7 @@ struct Shared {
 	ports: Vec<u16>,
 	wanted: Mutex<BTreeMap<AgentKey, Instant>>,
 	found: Mutex<BTreeMap<AgentKey, Found>>,
-	/// Counts the records that came.
+	/// Number of records that came.
 	news: watch::Sender<u64>,
 	started: Instant,
 }
@@ -61,12 +61,13 @@ struct Found {
 }
 
 impl Peers {
-	/// The folder, made if need be. Records of strangers are dialed at public addresses only.
+	/// Opens the folder; creates it if it is missing. Records of strangers are dialed at public addresses
+	/// only.
 	pub fn new(dir: &Path) -> std::io::Result<Self> {
 		Self::with_rule(dir, DialRule::default(), Vec::new())
 	}
 
-	/// The same with another rule for the records of strangers, for an agent at these UDP ports.
+	/// Does the same with another rule for the records of strangers, for an agent at these UDP ports.
 	pub fn with_rule(dir: &Path, rule: DialRule, ports: Vec<u16>) -> std::io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
 		Ok(Self {
@@ -86,12 +87,12 @@ impl Peers {
 		self.dir.join(hex::encode(agent.0))
 	}
 
-	/// Leaves a record of an agent of this machine in the folder.
+	/// Writes the record of an agent of this machine to the folder.
 	pub fn leave(&self, record: &AddressRecord) -> std::io::Result<()> {
 		write_unsynced(&self.file(&record.agent), &record.encode(), BY_UMASK)
 	}
 
-	/// Signs where an agent of this machine is, and leaves that in the folder.
+	/// Signs the addresses of an agent of this machine, and writes the record to the folder.
 	pub fn publish(&self, pair: &ed25519::Pair, addr: &EndpointAddr, stamp: u64) -> Result<()> {
 		let addresses = addr.ip_addrs().map(ToString::to_string).collect();
 		let relays = addr.relay_urls().map(ToString::to_string).collect();
@@ -99,14 +100,13 @@ impl Peers {
 		Ok(())
 	}
 
-	/// The record of an agent of this machine.
+	/// Returns the record of an agent of this machine.
 	pub fn record(&self, agent: &AgentKey) -> Option<AddressRecord> {
 		let bytes = read_bounded(&self.file(agent), MAX_RECORD as u64).ok()?;
 		AddressRecord::read(agent, &bytes)
 	}
 
-	/// Keeps a record that was found elsewhere, if it is one and newer than the known one. Returns whose it is
-	/// then.
+	/// Keeps a record from elsewhere, if it is valid and newer than the known one. Returns its agent then.
 	pub fn accept(&self, bytes: &[u8]) -> Option<AgentKey> {
 		let agent = AgentKey::decode(&mut &bytes[..]).ok()?;
 		let record = AddressRecord::read(&agent, bytes)?;
@@ -130,7 +130,7 @@ impl Peers {
 		Some(agent)
 	}
 
-	/// The newest record of an agent, and whether an agent of this machine left it.
+	/// Returns the newest record of an agent, and whether it comes from an agent of this machine.
 	fn newest(&self, agent: &AgentKey) -> Option<(AddressRecord, bool)> {
 		let here = self.record(agent);
 		let mut found = self.shared.found.lock();
@@ -145,7 +145,8 @@ impl Peers {
 		}
 	}
 
-	/// Notes that an agent cannot be reached with its known addresses, or has none: the node looks for it.
+	/// Records that an agent cannot be reached at its known addresses, or has none. The node searches for
+	/// it.
 	pub fn want(&self, agent: &AgentKey) {
 		let mut wanted = self.shared.wanted.lock();
 		if wanted.len() < MAX_WANTED || wanted.contains_key(agent) {
@@ -153,45 +154,47 @@ impl Peers {
 		}
 	}
 
-	/// Notes that an agent was reached.
+	/// Records that an agent was reached.
 	pub fn reached(&self, agent: &AgentKey) {
 		self.shared.wanted.lock().remove(agent);
 	}
 
-	/// Agents that the node shall look for.
+	/// Returns the agents that the node should search for.
 	pub fn wanted(&self) -> Vec<AgentKey> {
 		let mut wanted = self.shared.wanted.lock();
 		wanted.retain(|_, since| since.elapsed() < WANTED_FOR);
 		wanted.keys().copied().collect()
 	}
 
-	/// Whether it is time again to look for records of this agent's own key: they tell of a twin.
+	/// Returns whether a search for records of this agent's own key is due: they reveal a twin.
 	pub fn wants_itself(&self) -> bool {
 		let since = self.shared.started.elapsed().as_secs();
 		since % SELF_AGAIN.as_secs() < SELF_FOR.as_secs()
 	}
 
-	/// Notes whenever a record came.
+	/// Subscribes to new records.
 	pub fn news(&self) -> watch::Receiver<u64> {
 		self.shared.news.subscribe()
 	}
 
-	/// The stamp of an agent's record that was found elsewhere.
+	/// Returns the stamp of an agent's record from elsewhere.
 	pub fn found_stamp(&self, agent: &AgentKey) -> Option<u64> {
 		let found = self.shared.found.lock();
 		found.get(agent).map(|found| found.record.stamp)
 	}
 
-	/// Returns the addresses at which an agent may be dialed: those that an agent of this machine left in the
-	/// folder, or those of a stranger's record that the rule allows.
+	/// Returns the addresses at which an agent may be dialed: those in the folder of an agent of this
+	/// machine, or those of a stranger's record that the rule allows.
 	pub fn lookup(&self, agent: &AgentKey) -> Result<EndpointAddr> {
-		let (record, here) = self.newest(agent).context("no address published")?;
+		let (record, here) = self
+			.newest(agent)
+			.context("no address of the agent is known")?;
 		let rule = DialRule {
 			private: here || self.shared.rule.private,
 			relays: self.shared.rule.relays.clone(),
 		};
-		// A loopback address with a port of this agent's own leads to itself: the folder may be shared by agents of
-		// several network namespaces, each of which has a loopback of its own.
+		// A loopback address with one of this agent's own ports leads to itself: agents of several network
+		// namespaces, each with its own loopback, may share the folder.
 		let is_itself = |address: &std::net::SocketAddr| {
 			address.ip().is_loopback() && self.shared.ports.contains(&address.port())
 		};
@@ -249,7 +252,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_published_is_found() {
+	fn published_addresses_are_found() {
 		let dir = tempfile::tempdir().unwrap();
 		let peers = Peers::new(&dir.path().join("peers")).unwrap();
 		assert!(peers.lookup(&pair(1).public()).is_err());
@@ -305,7 +308,7 @@ mod tests {
 			0,
 			"nothing of a stranger is on the disk"
 		);
-		// An agent of this machine stands, unless it moved away.
+		// The record of an agent of this machine stands, unless it moved away.
 		peers.publish(&pair(1), &addr(&pair(1)), 5).unwrap();
 		assert_eq!(peers.lookup(&agent).unwrap(), addr(&pair(1)));
 		assert!(peers.accept(&signed(1, &[&public(6)], &[], 6)).is_some());
@@ -323,7 +326,7 @@ mod tests {
 		peers.accept(&hostile).unwrap();
 		let refused = peers.lookup(&agent).unwrap_err().to_string();
 		assert!(refused.contains("3 are private"), "{refused}");
-		// It hides nothing: what is public beside them is dialed.
+		// They hide nothing: public addresses in the same record are dialed.
 		let mixed = [&hosts[..], &["1.2.3.4:5"]].concat();
 		peers.accept(&signed(1, &mixed, &relays, 2)).unwrap();
 		assert_eq!(peers.lookup(&agent).unwrap(), at(&pair(1), "1.2.3.4:5"));
@@ -335,7 +338,7 @@ mod tests {
 		own.accept(&hostile).unwrap();
 		let addr = own.lookup(&agent).unwrap();
 		assert_eq!((addr.ip_addrs().count(), addr.relay_urls().count()), (2, 1));
-		// What would lead to this agent itself is not dialed, also not where it was left in a shared folder.
+		// An address of this agent itself is not dialed, even from a shared folder.
 		assert!(addr.ip_addrs().all(|addr| !addr.ip().is_loopback()));
 		own.leave(&AddressRecord::read(&agent, &hostile).unwrap())
 			.unwrap();

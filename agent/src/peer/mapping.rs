@@ -1,7 +1,7 @@
 //! A port that the gateway forwards to this agent, if it speaks UPnP, NAT-PMP or PCP.
 //!
-//! iroh asks for a mapping only with a relay, so the agent asks by itself. A machine with a public IPv4
-//! address, or with an address that its operator named, needs none and does not ask.
+//! iroh requests a mapping only with a relay, so the agent requests one itself. A machine with a public IPv4
+//! address, or with an address that its operator named, needs none.
 
 use super::network::Located;
 use iroh::Endpoint;
@@ -14,30 +14,32 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 
-/// Time between two tries while no port is mapped.
+/// Interval of tries while no port is mapped.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Time between two probes of the gateway while one is. `portmapper` renews a mapping by the protocol that the
-/// last probe found, and forgets that after ten minutes.
+/// Interval of probes of the gateway while a port is mapped. `portmapper` renews a mapping by the protocol
+/// that the last probe found, and forgets the protocol after ten minutes.
 const PROBE: Duration = Duration::from_secs(5 * 60);
-/// Longest that a probe may take.
+/// Timeout of a probe.
 const PROBE_TIME: Duration = Duration::from_secs(5);
-/// Time that the endpoint needs to list the addresses of its interfaces.
+/// Time for the endpoint to list the addresses of its interfaces.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Keeps a mapping while one is needed, and notes the address that it gives. Never ends.
+/// Keeps a mapping while one is needed, and records the mapped address. Never ends.
 pub async fn keep(endpoint: Endpoint, located: Arc<Located>) {
 	sleep(SETTLE).await;
 	let Some(port) = mappable_port(&endpoint) else {
-		tracing::info!("no port is mapped: the agent listens on no IPv4 address of a network");
+		tracing::info!(
+			"no port is mapped: the agent does not listen on an IPv4 address of a network"
+		);
 		return std::future::pending().await;
 	};
 	let client = portmapper::Client::new(portmapper::Config::default());
 	let mut external = client.watch_external_address();
 	loop {
 		if located.needs_mapping() {
-			// Without a probe it tries UPnP alone.
+			// Without a probe, it tries UPnP only.
 			let _ = timeout(PROBE_TIME, client.probe()).await;
-			// Asks for a mapping if there is none for this port.
+			// Requests a mapping if this port has none.
 			client.update_local_port(port);
 		} else {
 			client.deactivate();
@@ -69,11 +71,13 @@ fn say(mapped: Option<SocketAddr>, port: NonZeroU16) {
 			 gateway is behind another one, or the provider's. Ask the provider for a public address, or use a \
 			 relay (--relay-url)"
 		),
-		None => tracing::warn!("the gateway no longer forwards a UDP port to this agent"),
+		None => tracing::warn!(
+			"the gateway no longer forwards a UDP port to this agent; the agent asks for one again"
+		),
 	}
 }
 
-/// The port of the IPv4 socket, if hosts of a network can send to it.
+/// Returns the port of the IPv4 socket, if hosts of a network can send to it.
 fn mappable_port(endpoint: &Endpoint) -> Option<NonZeroU16> {
 	let sockets = endpoint.bound_sockets();
 	let mut ours = sockets.iter().filter(|socket| match socket.ip() {

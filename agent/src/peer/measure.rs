@@ -1,9 +1,9 @@
-//! Measuring a line on purpose: one operator's agent serves it to another's, whom it gave a token.
+//! Measurement of a line before registration, by another operator's machine.
 //!
-//! A check measures bandwidth with a committee, for a worker that is registered. Before that an operator can
-//! only guess what to claim. Here a friend's machine plays the committee: it sends what a committee would
-//! send ([`super::bandwidth`]), and says what it saw. It does so for who has its token, at a rate and for a
-//! time that its operator set, and for one at a time: strangers get a handshake and nothing else.
+//! A check measures bandwidth with a committee, for a registered worker. Before that, an operator can only
+//! guess the claim. Here a friend's machine takes the role of the committee: it sends what a committee would
+//! send ([`super::bandwidth`]) and returns the measured rates. It does so for clients with its token, one at
+//! a time, at a rate and for a time that its operator set. Strangers get a handshake and nothing else.
 
 use super::{
 	bandwidth::{self, Counter, Offer, STREAMS, Window},
@@ -36,20 +36,23 @@ use tokio::{
 };
 
 const ALPN: &[u8] = b"kaisar/measure/1";
-/// Longest measurement, in seconds, and the one that is asked for.
+/// Maximum length of a measurement, in seconds.
 const MOST_SECONDS: u8 = 15;
+/// Requested length of a measurement, in seconds.
 const SECONDS: u8 = 5;
-/// Most connections at a time, and the longest that one may take to show its token.
+/// Maximum number of connections.
 const CONNECTIONS: usize = 8;
+/// Time for a connection to show its token.
 const TOKEN_TIME: Duration = Duration::from_secs(5);
-/// Longest that any message may take.
+/// Timeout of a message.
 const MESSAGE_TIME: Duration = Duration::from_secs(10);
-/// Time between the streams' opening and the measurement.
+/// Time from the opening of the streams to the measurement.
 const LEAD: Duration = Duration::from_millis(300);
-/// Mb/s offered to a line of which nothing is known: more than the highest tier takes.
+/// Mb/s offered to a line of unknown speed: more than the highest tier takes.
 pub const UNKNOWN_MBPS: u32 = 2_000;
-/// Times a peer that measures another line is asked again, and the time in between.
+/// Number of requests to a peer that measures another line.
 const TRIES: u32 = 20;
+/// Pause between these requests.
 const BUSY_WAIT: Duration = Duration::from_secs(3);
 
 type Token = [u8; 16];
@@ -58,7 +61,7 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 	let mut bytes = [0; N];
 	OsRng
 		.try_fill_bytes(&mut bytes)
-		.map_err(|error| anyhow!("no randomness: {error}"))?;
+		.map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
 	Ok(bytes)
 }
 
@@ -84,9 +87,9 @@ impl fmt::Debug for PeerName {
 	}
 }
 
-/// A text names no peer.
+/// The text is not the name of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("expected KEY.TOKEN@ADDRESS:PORT, as the peer's `kaisar-agent serve-measure` prints it")]
+#[error("expected KEY.TOKEN@ADDRESS:PORT, from the peer's `kaisar-agent serve-measure`")]
 pub struct BadPeer;
 
 impl FromStr for PeerName {
@@ -106,12 +109,12 @@ impl FromStr for PeerName {
 	}
 }
 
-/// The bytes that are offered to a line.
+/// Rate that is offered to a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 enum Offered {
-	/// So many Mb/s, all of them wanted back: to find out how fast it is.
+	/// This number of Mb/s, all wanted back, to measure the line's speed.
 	All(u32),
-	/// As a committee offers it to a worker that claims this much, down and up.
+	/// The offer of a committee to a worker with this claim, down and up.
 	Claim(u32, u32),
 }
 
@@ -126,25 +129,25 @@ struct Ask {
 /// A peer's answer to a request that it grants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 struct Granted {
-	/// The most that it offers, in Mb/s.
+	/// Maximum that it offers, in Mb/s.
 	most_mbps: u32,
 	seconds: u8,
 }
 
-/// Why a peer measures nothing.
+/// Reason why a peer refuses to measure.
 #[derive(
 	Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, thiserror::Error,
 )]
 enum Denied {
 	#[error("the peer does not know this token: ask its operator for a new one")]
 	Token,
-	#[error("the peer measures another line")]
+	#[error("the peer is measuring another line: try again later")]
 	Busy,
-	#[error("the claim is below every tier: nothing to measure")]
+	#[error("the claim is below the lowest tier, so there is nothing to measure")]
 	NoTier,
 }
 
-/// An agent that measures the lines of those who have its token.
+/// An endpoint that measures the lines of clients with its token.
 pub struct Host {
 	endpoint: Endpoint,
 	located: Located,
@@ -153,9 +156,9 @@ pub struct Host {
 }
 
 impl Host {
-	/// Binds to an address, with a key and a token of its own. It will offer `most_mbps` Mb/s at most.
+	/// Binds to an address, with a new key and token. It offers at most `most_mbps` Mb/s.
 	pub async fn bind(address: SocketAddr, most_mbps: u32) -> Result<Self> {
-		ensure!(most_mbps > 0, "at least 1 Mb/s must be offered");
+		ensure!(most_mbps > 0, "--mbps must be at least 1");
 		let network = Network {
 			bind: Some(address),
 			map_ports: false,
@@ -171,10 +174,10 @@ impl Host {
 		})
 	}
 
-	/// Names to give to operators who may measure: one for each address of this machine.
+	/// Returns the names to give to other operators, one for each address of this machine.
 	pub fn names(&self) -> Vec<PeerName> {
 		let mut addresses = self.located.place(&self.endpoint).here;
-		// Where there is another, the loopback address is of no use to others.
+		// The loopback address is useless to others, unless there is no other address.
 		if addresses.iter().any(|address| !address.ip().is_loopback()) {
 			addresses.retain(|address| !address.ip().is_loopback());
 		}
@@ -184,7 +187,7 @@ impl Host {
 			.collect()
 	}
 
-	/// The same for one address, as that which a router forwards.
+	/// Returns the name with a given address, e.g. the one that a router forwards.
 	pub fn name_at(&self, address: SocketAddr) -> PeerName {
 		PeerName {
 			key: *self.endpoint.id().as_bytes(),
@@ -193,7 +196,7 @@ impl Host {
 		}
 	}
 
-	/// Serves for so long.
+	/// Serves for the given time.
 	pub async fn serve(self, time: Duration) {
 		let places = Arc::new(Semaphore::new(CONNECTIONS));
 		let measuring = Arc::new(Semaphore::new(1));
@@ -202,7 +205,7 @@ impl Host {
 		let serving = async {
 			while let Some(incoming) = self.endpoint.accept().await {
 				while tasks.try_join_next().is_some() {}
-				// Nothing is sent to an address that did not answer.
+				// Send nothing more to an address before it is validated.
 				if !incoming.remote_addr_validated() {
 					let _ = incoming.retry();
 					continue;
@@ -215,7 +218,7 @@ impl Host {
 				tasks.spawn(async move {
 					let _place = place;
 					if let Err(error) = host(incoming, token, most_mbps, &measuring).await {
-						tracing::info!("not measured: {error:#}");
+						tracing::info!("a line was not measured: {error:#}");
 					}
 				});
 			}
@@ -226,7 +229,7 @@ impl Host {
 	}
 }
 
-/// Serves one connection: what a line is measured in is asked for once each time.
+/// Serves one connection. Each measurement is requested by a message of its own.
 async fn host(
 	incoming: Incoming,
 	token: Token,
@@ -235,7 +238,7 @@ async fn host(
 ) -> Result<()> {
 	let connection = timeout(TOKEN_TIME, incoming.accept()?)
 		.await
-		.context("the handshake")??;
+		.context("the handshake timed out")??;
 	let mut known = false;
 	loop {
 		let limit = if known { MESSAGE_TIME * 2 } else { TOKEN_TIME };
@@ -246,12 +249,12 @@ async fn host(
 		};
 		let (mut send, ask) = match timeout(limit, asked).await {
 			Ok(Ok(asked)) => asked,
-			// It has what it wanted.
+			// The client has all its measurements.
 			_ if known => return Ok(()),
 			Ok(Err(error)) => return Err(error),
-			Err(_) => bail!("a stranger that shows no token"),
+			Err(_) => bail!("the client sent no token within {} s", TOKEN_TIME.as_secs()),
 		};
-		// These compare in constant time.
+		// Hashes compare in constant time.
 		known = blake3::hash(&ask.token) == blake3::hash(&token);
 		if known {
 			Unread::default().widen(&connection);
@@ -274,7 +277,7 @@ async fn host(
 			let _ = send.finish();
 			if !known {
 				let _ = timeout(MESSAGE_TIME, send.stopped()).await;
-				bail!("a wrong token");
+				bail!("the client sent a wrong token");
 			}
 			continue;
 		};
@@ -294,7 +297,7 @@ async fn host(
 	}
 }
 
-/// The offer of each stream. `None` if a claim is below every tier.
+/// Returns the offer of each stream; `None` if a claim is below the lowest tier.
 fn offer(offered: Offered, most_mbps: u32) -> Option<Offer> {
 	match offered {
 		Offered::All(mbps) => {
@@ -306,7 +309,7 @@ fn offer(offered: Offered, most_mbps: u32) -> Option<Offer> {
 	}
 }
 
-/// The committee's side of a measurement.
+/// Runs the committee's side of a measurement.
 async fn offer_to(connection: &Connection, offer: Offer, seconds: u8) -> Result<Rates> {
 	let mut streams = Vec::new();
 	for number in 0..STREAMS as u64 {
@@ -330,20 +333,20 @@ async fn offer_to(connection: &Connection, offer: Offer, seconds: u8) -> Result<
 	Ok(counter.rates(window, 1))
 }
 
-/// A line, as a peer saw it.
+/// A line, measured by a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Line {
 	/// Download to claim, in Mb/s.
 	pub down_mbps: u32,
 	/// Upload to claim, in Mb/s.
 	pub up_mbps: u32,
-	/// The tier that this peer, alone in place of a committee, found of that claim.
+	/// Tier of that claim, found by this peer in place of a committee.
 	pub tier: u8,
-	/// The most that the peer offered, in Mb/s: the line may be faster.
+	/// Maximum that the peer offered, in Mb/s; the line may be faster.
 	pub offered_mbps: u32,
 }
 
-/// Has a peer measure this machine's line. `link_mbps` is what it can be at most, if that is known.
+/// Lets a peer measure this machine's line. `link_mbps` is an upper bound of its speed, if one is known.
 pub async fn measure(peer: &PeerName, link_mbps: Option<u32>) -> Result<Line> {
 	let network = Network {
 		port: 0,
@@ -353,11 +356,11 @@ pub async fn measure(peer: &PeerName, link_mbps: Option<u32>) -> Result<Line> {
 	let endpoint = network.endpoint(&random()?, &[]).await?;
 	let measured = measure_from(&endpoint, peer, link_mbps.unwrap_or(UNKNOWN_MBPS)).await;
 	endpoint.close().await;
-	measured.with_context(|| format!("the peer {}", peer.address))
+	measured.with_context(|| format!("the peer at {} did not measure", peer.address))
 }
 
 async fn measure_from(endpoint: &Endpoint, peer: &PeerName, expected: u32) -> Result<Line> {
-	let key = PublicKey::from_bytes(&peer.key).context("its name has no key")?;
+	let key = PublicKey::from_bytes(&peer.key).context("the peer's name has an invalid key")?;
 	let addr = EndpointAddr::new(key).with_ip_addr(peer.address);
 	let connection = timeout(MESSAGE_TIME, endpoint.connect(addr, ALPN))
 		.await
@@ -381,7 +384,7 @@ async fn measure_from(endpoint: &Endpoint, peer: &PeerName, expected: u32) -> Re
 		connection.close(0u32.into(), b"done");
 		return Ok(found);
 	}
-	// Whether it carries that as a committee offers it, all of the time.
+	// Test whether the line carries a committee's offer for that claim all the time.
 	let (second, _) = ask(Offered::Claim(found.down_mbps, found.up_mbps)).await?;
 	connection.close(0u32.into(), b"done");
 	let shown = line(second);
@@ -392,8 +395,8 @@ async fn measure_from(endpoint: &Endpoint, peer: &PeerName, expected: u32) -> Re
 	})
 }
 
-/// Asks for one measurement, again while the peer is busy, and does the worker's part of it. Returns the
-/// rates that the peer saw, and the most that it offers.
+/// Requests one measurement, again while the peer is busy, and runs the worker's side of it. Returns the
+/// rates that the peer measured, and the maximum that it offers.
 async fn ask(connection: &Connection, token: Token, offered: Offered) -> Result<(Rates, u32)> {
 	for _ in 0..TRIES {
 		let (mut send, mut recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
@@ -406,7 +409,7 @@ async fn ask(connection: &Connection, token: Token, offered: Offered) -> Result<
 		let reply: Result<Granted, Denied> =
 			timeout(MESSAGE_TIME, wire::read(&mut recv, MAX_REPLY))
 				.await
-				.context("no answer")??;
+				.with_context(|| format!("no answer within {} s", MESSAGE_TIME.as_secs()))??;
 		let granted = match reply {
 			Ok(granted) => granted,
 			Err(Denied::Busy) => {
@@ -425,11 +428,14 @@ async fn ask(connection: &Connection, token: Token, offered: Offered) -> Result<
 		let limit = Duration::from_secs(granted.seconds.min(MOST_SECONDS).into()) + MESSAGE_TIME;
 		let (down_mbps, up_mbps) = timeout(limit, wire::read(&mut recv, MAX_REPLY))
 			.await
-			.context("it did not say what it measured")??;
+			.context("the measured rates did not come in time")??;
 		let rates = Rates { down_mbps, up_mbps };
 		return Ok((rates, granted.most_mbps));
 	}
-	bail!("it measures other lines all the time: try again later")
+	bail!(
+		"it was busy with other lines for {} s: try again later",
+		u64::from(TRIES) * BUSY_WAIT.as_secs()
+	)
 }
 
 #[cfg(test)]
@@ -437,7 +443,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn a_peers_name_is_read_as_it_is_printed() {
+	fn a_peers_name_parses_as_it_is_printed() {
 		let name = PeerName {
 			key: [0xab; 32],
 			token: [0xcd; 16],
@@ -452,7 +458,7 @@ mod tests {
 	}
 
 	#[test]
-	fn no_more_is_offered_than_the_operator_allows() {
+	fn an_offer_is_at_most_what_the_operator_allows() {
 		for mbps in [0, 1, 100, 101, u32::MAX] {
 			let within = Offered::All(mbps.clamp(1, 100));
 			assert_eq!(offer(Offered::All(mbps), 100), offer(within, 100));

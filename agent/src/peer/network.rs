@@ -1,4 +1,4 @@
-//! The agent's own place in the network: its socket, and the addresses that it publishes.
+//! The agent's place in the network: its socket, and the addresses that it publishes.
 
 use anyhow::{Context, Result, bail, ensure};
 use iroh::{
@@ -17,19 +17,19 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Most addresses of this agent that are published.
+/// Maximum number of published addresses of this agent.
 pub const MAX_ADDRS: usize = 16;
 
-/// Bounds on bytes that have come over a connection and are not read yet: memory that the other side fills.
+/// Bounds on received bytes that are not read yet: memory that the other side can fill.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Unread {
-	/// Bytes of a connection that is accepted. The requests of an agent are short.
+	/// Bytes of an accepted connection. An agent's requests are short.
 	pub accepted: VarInt,
-	/// Bytes of a connection that is dialed, or that measures bandwidth: what four streams hold, each by its own bound
-	/// of 1.25 MB.
+	/// Bytes of a dialed connection, or of one that measures bandwidth: those of four streams with their own
+	/// bound of 1.25 MB each.
 	pub busy: VarInt,
-	/// Streams that an agent may open which is dialed: it is asked, and asks nothing.
+	/// Streams that a dialed agent may open: none, since it only answers.
 	pub streams: VarInt,
 }
 
@@ -44,7 +44,7 @@ impl Default for Unread {
 }
 
 impl Unread {
-	/// Lets more bytes of a connection wait, whose bandwidth is about to be measured.
+	/// Raises the bound of a connection whose bandwidth is about to be measured.
 	pub fn widen(&self, connection: &Connection) {
 		connection.set_receive_window(self.busy);
 	}
@@ -53,20 +53,20 @@ impl Unread {
 /// Network settings of an agent: addresses it publishes, and addresses it may dial.
 #[derive(Clone, Debug)]
 pub struct Network {
-	/// Address of the only socket, rather than `port` on all interfaces.
+	/// Address of the only socket, in place of `port` on all interfaces.
 	pub bind: Option<SocketAddr>,
 	/// UDP port on all interfaces, IPv4 and IPv6; 0 for any.
 	pub port: u16,
-	/// Addresses at which others reach this agent, that no interface of this machine has. Port 0 stands for the
-	/// agent's own.
+	/// Addresses at which others reach this agent, but that no interface of this machine has. Port 0 stands
+	/// for the agent's own port.
 	pub external: Vec<SocketAddr>,
-	/// The relays that it uses: its own, and those at which it dials others.
+	/// Relays that it uses: for itself, and to dial others.
 	pub relays: Vec<RelayUrl>,
 	/// Ask the gateway to forward a port.
 	pub map_ports: bool,
 	/// Publish private addresses too, and dial those of others.
 	pub publish_private: bool,
-	/// Bounds on bytes that are not read yet. Nothing but a test of what they are for changes them.
+	/// Bounds on bytes that are not read yet. Only tests of their purpose change them.
 	#[doc(hidden)]
 	pub unread: Unread,
 }
@@ -85,10 +85,12 @@ impl Default for Network {
 	}
 }
 
-/// The settings of a connection on which the other side may open this number of streams, and may let this number of
-/// bytes wait.
+/// Returns the settings of a connection on which the other side may open this number of streams and may fill
+/// this number of unread bytes.
 fn transport(streams: VarInt, unread: VarInt) -> Result<QuicTransportConfig> {
-	let idle = Duration::from_secs(30).try_into().context("idle timeout")?;
+	let idle = Duration::from_secs(30)
+		.try_into()
+		.context("the idle timeout is invalid")?;
 	Ok(QuicTransportConfig::builder()
 		.max_concurrent_bidi_streams(streams)
 		.max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -99,7 +101,7 @@ fn transport(streams: VarInt, unread: VarInt) -> Result<QuicTransportConfig> {
 }
 
 impl Network {
-	/// A network on this machine only: any port of this address, and nobody outside is asked for anything.
+	/// Returns a network on this machine only: any port of this address, without requests to the outside.
 	pub fn local(ip: IpAddr) -> Self {
 		Self {
 			bind: Some((ip, 0).into()),
@@ -109,7 +111,7 @@ impl Network {
 		}
 	}
 
-	/// The rule by which this agent dials others.
+	/// Returns the rule by which this agent dials others.
 	pub fn dial_rule(&self) -> DialRule {
 		DialRule {
 			private: self.publish_private,
@@ -117,14 +119,14 @@ impl Network {
 		}
 	}
 
-	/// The options with which this agent dials another.
+	/// Returns the options with which this agent dials others.
 	pub fn dial_options(&self) -> Result<ConnectOptions> {
 		let transport = transport(self.unread.streams, self.unread.busy)?;
 		Ok(ConnectOptions::new().with_transport_config(transport))
 	}
 
-	/// Binds the endpoint whose identity is the agent's key, for connections of these ALPNs. It looks nothing
-	/// up, and uses no relay but those of this network.
+	/// Binds the endpoint whose identity is the agent's key, for connections of these ALPNs. It uses no
+	/// discovery service, and only the relays of this network.
 	pub async fn endpoint(&self, secret: &[u8; 32], alpns: &[&[u8]]) -> Result<Endpoint> {
 		let transport = transport(VarInt::from_u32(16), self.unread.accepted)?;
 		let relays = match &self.relays[..] {
@@ -135,23 +137,25 @@ impl Network {
 			.secret_key(SecretKey::from_bytes(secret))
 			.alpns(alpns.iter().map(|alpn| alpn.to_vec()).collect())
 			.relay_mode(relays)
-			// The agent asks by itself (`super::mapping`).
+			// The agent requests mappings itself (`super::mapping`).
 			.portmapper_config(PortmapperConfig::Disabled)
 			.transport_config(transport)
 			.clear_ip_transports();
 		builder = match self.bind {
-			Some(addr) => builder.bind_addr(addr).context("address to bind")?,
+			Some(addr) => builder
+				.bind_addr(addr)
+				.with_context(|| format!("cannot bind UDP {addr}; choose another with --bind"))?,
 			None => {
 				let port = self.free_port()?;
 				builder
 					.bind_addr((Ipv4Addr::UNSPECIFIED, port))
-					.context("port to bind")?
+					.context("cannot bind the IPv4 port; choose another with --port")?
 					// A machine may have no IPv6.
 					.bind_addr_with_opts(
 						(Ipv6Addr::UNSPECIFIED, port),
 						BindOpts::default().set_is_required(false),
 					)
-					.context("port to bind")?
+					.context("cannot bind the IPv6 port; choose another with --port")?
 			}
 		};
 		let endpoint = builder.bind().await.with_context(|| match self.bind {
@@ -169,7 +173,8 @@ impl Network {
 		Ok(endpoint)
 	}
 
-	/// Returns the port, if no other program has it: iroh would go on without IPv6 where that alone is taken.
+	/// Returns the port, if no other program has it: if only its IPv6 side were taken, iroh would run
+	/// without IPv6.
 	fn free_port(&self) -> Result<u16> {
 		for ip in [
 			IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -187,7 +192,7 @@ impl Network {
 		Ok(self.port)
 	}
 
-	/// The external addresses, with their ports.
+	/// Returns the external addresses, with their ports.
 	fn external(&self, endpoint: &Endpoint) -> Vec<SocketAddr> {
 		let sockets = endpoint.bound_sockets();
 		let port = |addr: &SocketAddr| {
@@ -205,18 +210,19 @@ impl Network {
 			.collect()
 	}
 
-	/// Fails on settings that are wrong whatever the machine is.
+	/// Fails on settings that are wrong on any machine.
 	pub fn check(&self) -> Result<()> {
 		for addr in &self.external {
 			ensure!(
 				self.publish_private || is_public(addr.ip()),
-				"{addr} is not a public address, so agents elsewhere cannot reach it; name the one that others \
+				"{addr} is not a public address, so agents elsewhere cannot reach it; name the address that others \
 				 see, or add --publish-private for a network of your own"
 			);
 		}
 		ensure!(
 			self.external.len() <= MAX_ADDRS,
-			"more than {MAX_ADDRS} external addresses"
+			"{} external addresses are named, but at most {MAX_ADDRS} are allowed; remove some --external-address",
+			self.external.len()
 		);
 		Ok(())
 	}
@@ -232,19 +238,19 @@ pub struct Located {
 	pub(super) changed: Notify,
 }
 
-/// This agent's addresses, those first that most others can reach.
+/// This agent's addresses, the most reachable first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-	/// At most [`MAX_ADDRS`], for agents of this machine.
+	/// Addresses for agents on this machine, at most [`MAX_ADDRS`].
 	pub here: Vec<SocketAddr>,
-	/// Those for everybody else.
+	/// Addresses for all other agents.
 	pub published: Vec<SocketAddr>,
-	/// The relays through which it is reached now.
+	/// Relays that reach it now.
 	pub relays: Vec<RelayUrl>,
 }
 
 impl Located {
-	/// The settings of a network, for its endpoint.
+	/// Creates the state of a network's endpoint.
 	pub fn new(network: &Network, endpoint: &Endpoint) -> Self {
 		Self {
 			external: network.external(endpoint),
@@ -255,17 +261,17 @@ impl Located {
 		}
 	}
 
-	/// Whether the gateway may be asked for a port at all.
+	/// Returns whether the agent may ask the gateway for a port.
 	pub fn may_map(&self) -> bool {
 		self.map_ports && self.external.is_empty()
 	}
 
-	/// Whether packets to the internet leave from a private IPv4 address.
+	/// Returns whether packets to the internet leave from a private IPv4 address.
 	pub(super) fn needs_mapping(&self) -> bool {
 		routed().iter().any(|ip| ip.is_ipv4() && !is_public(*ip))
 	}
 
-	/// Notes the address that the gateway forwards; returns the one that it forwarded before.
+	/// Records the address that the gateway forwards. Returns the previous one.
 	pub(super) fn set_mapped(&self, mapped: Option<SocketAddr>) -> Option<SocketAddr> {
 		let before = std::mem::replace(&mut *self.mapped.lock(), mapped);
 		self.changed.notify_one();
@@ -294,8 +300,8 @@ impl Located {
 			.copied()
 			.filter(|addr| self.publish_private || is_public(addr.ip()))
 			.collect();
-		// On another machine a loopback address is that machine's own agent. A network in one machine may have no
-		// other.
+		// On another machine, a loopback address leads to that machine's own agent. A network within one
+		// machine may have no other addresses.
 		if published.iter().any(|addr| !addr.ip().is_loopback()) {
 			published.retain(|addr| !addr.ip().is_loopback());
 		}
@@ -307,9 +313,9 @@ impl Located {
 	}
 }
 
-/// The best of these addresses: those that the operator named, public ones, the loopback addresses for agents
-/// of this machine, those of the interface that leads to the internet, and then all other private ones.
-/// A machine may have more bridges than a record has places.
+/// Returns the best of these addresses, in this order: those that the operator named, public ones, loopback
+/// addresses for agents on this machine, those of the interface that leads to the internet, and other
+/// private ones. A machine may have more bridges than a record has places.
 fn ranked(external: &[SocketAddr], found: Vec<SocketAddr>, routed: &[IpAddr]) -> Vec<SocketAddr> {
 	let rank = |addr: &SocketAddr| match addr.ip() {
 		_ if external.contains(addr) => 0,
@@ -326,7 +332,7 @@ fn ranked(external: &[SocketAddr], found: Vec<SocketAddr>, routed: &[IpAddr]) ->
 	all
 }
 
-/// Whether an address says nothing to another host without naming that host's interface.
+/// Returns whether an address is useless to another host without the name of that host's interface.
 fn is_link_local(ip: IpAddr) -> bool {
 	match ip {
 		IpAddr::V4(ip) => ip.is_link_local(),
@@ -334,7 +340,7 @@ fn is_link_local(ip: IpAddr) -> bool {
 	}
 }
 
-/// The addresses of this machine from which packets to the internet leave. No packet is sent for this.
+/// Returns the source addresses of this machine's packets to the internet. Sends no packet.
 fn routed() -> Vec<IpAddr> {
 	let leaving = |from: IpAddr, to: IpAddr| {
 		let socket = UdpSocket::bind((from, 0)).ok()?;

@@ -1,16 +1,18 @@
-//! Stamps of this agent's address records, and what other records of its key say about it.
+//! Stamps of this agent's address records, and conclusions from other records of its key.
 //!
 //! The newest record of a key stands, wherever records are kept. So a stamp follows the clock, but it never
-//! falls: it is above every stamp that this agent gave before, over restarts, and above every record of its
-//! key that it meets. An agent whose data folder is lost is then reachable again as soon as it has met its own
-//! old record.
+//! falls: it is above every stamp that this agent gave before, across restarts, and above every record of
+//! its key that it meets. An agent whose data folder is lost is then reachable again as soon as it has met
+//! its own old record.
 //!
-//! Nor does it follow a clock into the future, where nodes keep no record: it goes no further than
-//! [`AHEAD_MS`] beyond the chain's newest block, of which the node tells. Before that it counts up by one.
+//! A stamp does not follow a clock into the future either, since nodes keep no such records: it is at most
+//! [`AHEAD_MS`] beyond the chain's newest block, whose time the node reports. Before the first report it
+//! counts up by one.
 //!
-//! The second newer record of its key that it did not sign since it started is the work of a second agent with
-//! the same key: a twin. The first may be its own, from before. Both notice: one publishes above the other,
-//! which meets that in turn. Each answers once in [`QUIET`], so that two of them do not outbid each other without end.
+//! The first newer record of its key that it did not sign since its start may be its own from before. The
+//! second one comes from a second agent with the same key: a twin. Both notice: one publishes above the
+//! other, which meets that record in turn. Each answers once in [`QUIET`], so that two of them do not outbid
+//! each other without end.
 
 use crate::host::store::now_ms;
 use codec::{DecodeAll, Encode};
@@ -22,7 +24,7 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Shortest time between two answers to a twin, and between two warnings about it.
+/// Minimum interval of answers to a twin, and of warnings about it.
 const QUIET: Duration = Duration::from_secs(60 * 60);
 
 /// The stamps of an agent's records.
@@ -34,11 +36,12 @@ pub struct Stamps {
 struct State {
 	/// Highest stamp that was given or met.
 	last: u64,
-	/// The time of the newest block that the node told of, in milliseconds since 1970; 0 before.
+	/// Time of the newest block that the node reported, in milliseconds since 1970; 0 before the first
+	/// report.
 	chain_ms: u64,
-	/// Whether a record of this key has come from elsewhere since the start, also one that this agent signed.
+	/// A record of this key has come from elsewhere since the start, including one that this agent signed.
 	met: bool,
-	/// Whether one has that is no older than its own and that this agent did not sign since the start.
+	/// A record has come that is not older than its own and that this agent did not sign since the start.
 	met_other: bool,
 	/// Last answer to a twin.
 	answered: Option<Instant>,
@@ -49,16 +52,16 @@ struct State {
 pub enum Met {
 	/// It is this agent's own record, or an older one.
 	Nothing,
-	/// It is newer than all that this agent published, and may be its own from before: to publish again.
+	/// It is newer than all that this agent published, and may be its own from before: publish again.
 	Above,
-	/// A twin published it: to warn, and to publish again.
+	/// A twin published it: warn, and publish again.
 	Twin,
-	/// A twin published it, which was said lately: nothing to do.
+	/// A twin published it, and the agent warned about it lately: do nothing.
 	Known,
 }
 
 impl Stamps {
-	/// The stamps of the agent with this data folder, which is there.
+	/// Loads the stamps of the agent with this existing data folder.
 	pub fn new(data: &Path) -> Self {
 		let file = data.join("stamp");
 		let last = match read_bounded(&file, 8) {
@@ -69,8 +72,8 @@ impl Stamps {
 		if last.is_none() {
 			tracing::warn!(
 				file = %file.display(),
-				"the last stamp cannot be read; if it was ahead of the clock, the agent is reachable again once it \
-				 has met its own record"
+				"cannot read the last stamp; if it was ahead of the clock, the agent is reachable again once it has \
+				 met its own record"
 			);
 		}
 		Self {
@@ -85,9 +88,9 @@ impl Stamps {
 		}
 	}
 
-	/// Notes the time of the chain's newest block, in milliseconds since 1970. Returns whether to publish again with
-	/// a later stamp: if this is the first block, or the one up to which the node had to sync for stamps to follow
-	/// the clock.
+	/// Records the time of the chain's newest block, in milliseconds since 1970. Returns whether to publish
+	/// again with a later stamp: after the first block, or once the node has synced far enough for stamps to
+	/// follow the clock.
 	pub fn hear(&self, chain_ms: u64) -> bool {
 		let now = now_ms();
 		let lags = |chain_ms: u64| chain_ms.saturating_add(AHEAD_MS) < now;
@@ -98,8 +101,8 @@ impl Stamps {
 		first || (lags(before) && !lags(state.chain_ms))
 	}
 
-	/// Returns the stamp of a new record: this machine's time in milliseconds since 1970, as far as the chain's time
-	/// allows it, and at least one more than any before.
+	/// Returns the stamp of a new record: this machine's time in milliseconds since 1970, as far as the
+	/// chain's time allows it, and at least one more than any before.
 	pub fn next(&self) -> u64 {
 		let mut state = self.state.lock();
 		let latest = match state.chain_ms {
@@ -111,13 +114,13 @@ impl Stamps {
 		state.last
 	}
 
-	/// Whether a record of this agent's key has come from elsewhere since the start.
+	/// Returns whether a record of this agent's key has come from elsewhere since the start.
 	pub fn have_met(&self) -> bool {
 		self.state.lock().met
 	}
 
-	/// Notes a record of this agent's key that came from elsewhere. `own` tells whether this agent signed it
-	/// since it started.
+	/// Handles a record of this agent's key that came from elsewhere. `own`: this agent signed it since its
+	/// start.
 	pub fn meet(&self, stamp: u64, own: bool) -> Met {
 		let mut state = self.state.lock();
 		state.met = true;
@@ -135,8 +138,8 @@ impl Stamps {
 		Self::answer(&mut state)
 	}
 
-	/// Notes a newer record of this agent's key that took the place of its own on this machine: only a second
-	/// agent writes there.
+	/// Handles a newer record of this agent's key that replaced its own on this machine, where only a second
+	/// agent could have written it.
 	pub fn replaced(&self, stamp: u64) -> Met {
 		let mut state = self.state.lock();
 		self.raise(&mut state, stamp);
@@ -163,7 +166,7 @@ impl Stamps {
 			tracing::warn!(
 				%error,
 				file = %self.file.display(),
-				"cannot store the last stamp; make room, or let the agent write there"
+				"cannot store the last stamp; free space on the disk, or let the agent write there"
 			);
 		}
 	}
@@ -181,7 +184,7 @@ mod tests {
 		let stamps = Stamps::new(dir.path());
 		let first = stamps.next();
 		assert!(stamps.next() > first);
-		// From a block on they follow the clock.
+		// From the first block on, they follow the clock.
 		assert!(!stamps.hear(0) && stamps.hear(now_ms() - 60_000) && !stamps.hear(now_ms()));
 		let clock = stamps.next();
 		assert!(clock.abs_diff(now_ms()) < 60_000, "{clock}");
@@ -190,7 +193,7 @@ mod tests {
 		std::fs::write(dir.path().join("stamp"), ahead.encode()).unwrap();
 		assert_eq!(Stamps::new(dir.path()).next(), ahead + 1);
 		assert_eq!(Stamps::new(dir.path()).next(), ahead + 2);
-		// A damaged file costs nothing that the agent does not find again.
+		// The agent recovers from a damaged file when it meets its own record.
 		std::fs::write(dir.path().join("stamp"), [1, 2]).unwrap();
 		let stamps = Stamps::new(dir.path());
 		assert!(stamps.next() < ahead);
@@ -201,7 +204,7 @@ mod tests {
 	#[test]
 	fn a_clock_that_is_ahead_gives_no_stamps_from_the_future() {
 		let dir = tempfile::tempdir().unwrap();
-		// By the chain it is a year ago.
+		// By the chain's time, it is a year ago.
 		let chain = now_ms() - YEAR;
 		let stamps = Stamps::new(dir.path());
 		assert_eq!(stamps.next(), 1, "nobody told the time yet");
@@ -233,7 +236,7 @@ mod tests {
 		stamps.hear(now_ms());
 		let own = stamps.next();
 		assert_eq!(stamps.meet(own, true), Met::Nothing);
-		// Old ones from before its start are not a twin's, nor is the first newer one.
+		// Old records from before its start are not a twin's, nor is the first newer one.
 		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
 		assert_eq!(stamps.meet(own + 5, false), Met::Above);
 		assert_eq!(stamps.next(), own + 6);
@@ -242,7 +245,7 @@ mod tests {
 		assert!(stamps.next() > own + 7);
 		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
 		assert_eq!(stamps.next(), own + YEAR + 1);
-		// Two of one stamp.
+		// Two records with one stamp.
 		assert_eq!(stamps.meet(own + YEAR + 1, false), Met::Known);
 		assert_eq!(stamps.meet(u64::MAX, false), Met::Known);
 		assert_eq!(stamps.next(), u64::MAX);

@@ -1,7 +1,6 @@
-//! What agents say to each other: SCALE, each message preceded by its length as four bytes, little
-//! endian. Every length is checked against a bound before anything is allocated for it, and memory
-//! grows only with bytes that have come. What is decoded of a message takes at most the message's limit
-//! again.
+//! The messages between agents: SCALE, each preceded by its length as four bytes, little endian. Every
+//! length is checked against a bound before memory is allocated for it, and memory grows only with received
+//! bytes. A decoded message takes at most its limit again.
 
 use crate::{
 	host::time::Time,
@@ -20,35 +19,36 @@ use sp_core::{H256, Pair, ed25519};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// ALPN of everything here.
+/// ALPN of these messages.
 pub const ALPN: &[u8] = b"kaisar/popw/1";
-/// Code with which an agent closes the connection of an admitted one to make room. That one stays admitted,
-/// and comes back when it has a root to send: were it to come back at once, it would push the next one out.
+/// Code with which an agent closes the connection of an admitted agent to make room. That agent stays
+/// admitted, and comes back when it has a root to send: if it came back at once, it would displace the next
+/// one.
 pub const CLOSE_ROOM: u32 = 2;
-/// Longest request, in bytes.
+/// Maximum length of a request, in bytes.
 pub const MAX_REQUEST: usize = 4_096;
-/// Longest answer other than openings, in bytes.
+/// Maximum length of an answer other than openings, in bytes.
 pub const MAX_REPLY: usize = 4_096;
-/// Room for the first bytes of a message.
+/// Initial buffer of a message, in bytes.
 const FIRST: usize = 4_096;
-/// Least pace of openings once they come, in bytes a millisecond: 1 MB/s.
+/// Minimum pace of openings once they come, in bytes per millisecond: 1 MB/s.
 const PACE: u64 = 1_000;
-/// Milliseconds by which openings may be behind that pace.
+/// Milliseconds by which openings may lag behind that pace.
 const PACE_LAG: u64 = 3_000;
-/// Most bytes between two looks at the pace.
+/// Maximum number of bytes between two checks of the pace.
 const PIECE: usize = 64 << 10;
 
-/// Why a message could not be read or written.
+/// Reason why a message could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-	/// It claims to be longer than it may be.
-	#[error("a message of {0} bytes where {1} are allowed")]
+	/// Its length exceeds the limit.
+	#[error("a message of {0} bytes exceeds the limit of {1}")]
 	TooLong(usize, usize),
-	/// The bytes make no message.
-	#[error("not a message: {0}")]
+	/// The bytes do not decode as a message.
+	#[error("not a valid message: {0}")]
 	Decode(#[from] codec::Error),
 	/// The stream ended or broke.
-	#[error("the stream: {0}")]
+	#[error("the stream ended or broke: {0}")]
 	Io(#[from] std::io::Error),
 }
 
@@ -80,7 +80,7 @@ async fn read_bytes<R: AsyncRead + Unpin>(
 	Ok(bytes)
 }
 
-/// Reads on, up to `length` bytes in all, at most `piece` of them now.
+/// Reads at most `piece` further bytes, up to `length` bytes in all.
 async fn read_more<R: AsyncRead + Unpin>(
 	from: &mut R,
 	bytes: &mut Vec<u8>,
@@ -89,7 +89,7 @@ async fn read_more<R: AsyncRead + Unpin>(
 ) -> Result<(), WireError> {
 	let rest = length - bytes.len();
 	if bytes.capacity() == bytes.len() {
-		// As much again as has come, and never more than is to come: `read_to_end` would double beyond it.
+		// Double the buffer, but never beyond the message: `read_to_end` would double beyond it.
 		bytes.reserve_exact(bytes.len().max(FIRST).min(rest));
 	}
 	let more = (bytes.capacity() - bytes.len()).min(rest).min(piece);
@@ -99,7 +99,7 @@ async fn read_more<R: AsyncRead + Unpin>(
 	Ok(())
 }
 
-/// Reads one message and decodes all of it. What is decoded takes less than `limit` bytes too.
+/// Reads one message and decodes all of it. The decoded value takes less than `limit` bytes too.
 pub async fn read<T: DecodeWithMemTracking, R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
@@ -108,7 +108,7 @@ pub async fn read<T: DecodeWithMemTracking, R: AsyncRead + Unpin>(
 	Ok(decode_within(&bytes, limit)?)
 }
 
-/// Reads the answer to [`Request::Open`]. The openings stay where they were read.
+/// Reads the answer to [`Request::Open`] without copying the openings.
 pub async fn read_openings<R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
@@ -119,7 +119,7 @@ pub async fn read_openings<R: AsyncRead + Unpin>(
 	})
 }
 
-/// Reads the length of the openings that follow, at most `limit`, or the refusal in their place.
+/// Reads the length of the openings that follow, at most `limit`, or a refusal.
 pub async fn read_openings_length<R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
@@ -144,8 +144,8 @@ pub async fn read_openings_length<R: AsyncRead + Unpin>(
 	}
 }
 
-/// Reads openings of this length. A sender that is behind [`PACE`] by more than [`PACE_LAG`], or takes `longest` in all,
-/// is given up: it holds memory that others wait for.
+/// Reads openings of this length. Fails if the sender lags behind [`PACE`] by more than [`PACE_LAG`], or
+/// takes `longest` in all, since it holds memory that others wait for.
 pub async fn read_paced<R: AsyncRead + Unpin>(
 	from: &mut R,
 	length: usize,
@@ -191,7 +191,7 @@ pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
 	write_frame(to, &[&message.encode()]).await
 }
 
-/// Writes one message that lies in several pieces.
+/// Writes one message from several pieces.
 async fn write_frame<W: AsyncWrite + Unpin>(to: &mut W, pieces: &[&[u8]]) -> Result<(), WireError> {
 	let length: usize = pieces.iter().map(|piece| piece.len()).sum();
 	let length =
@@ -204,7 +204,7 @@ async fn write_frame<W: AsyncWrite + Unpin>(to: &mut W, pieces: &[&[u8]]) -> Res
 	Ok(())
 }
 
-/// Which proof a checker asks for, and in whose name.
+/// A proof that a checker asks for, and the checker's key.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Which {
 	/// The chain.
@@ -215,11 +215,11 @@ pub struct Which {
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
-	/// The checker's key, as it stands in the committee.
+	/// The checker's key in the committee.
 	pub checker: CheckerKey,
 }
 
-/// Names a trial of a worker by the trial's seed.
+/// Returns the id of a worker's trial, by the trial's seed.
 pub fn job_id(genesis: &H256, round: RoundIndex, seed: &H256, worker: WorkerId) -> Hash {
 	key("trial", &[&(genesis, round, seed, worker).encode()])
 }
@@ -235,7 +235,7 @@ impl Which {
 		}
 	}
 
-	/// Names the trial.
+	/// Returns the id of the trial.
 	pub fn job_id(&self) -> Hash {
 		self.trial().job_id()
 	}
@@ -252,7 +252,7 @@ impl Which {
 	}
 }
 
-/// A worker's agent that names its worker, so that a checker's agent may admit it.
+/// Introduction of a worker's agent: it names its worker, so that a checker's agent can admit it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Introduction {
 	/// The chain.
@@ -263,16 +263,16 @@ pub struct Introduction {
 	pub worker: WorkerId,
 }
 
-/// The answer to an introduction.
+/// Answer to an introduction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Introduced {
-	/// The roots of this worker are taken until the round is over.
+	/// The checker takes roots of this worker until the round is over.
 	#[codec(index = 0)]
 	Admitted,
 	/// The checker's node has not answered yet. The connection is closed; the agent comes back.
 	#[codec(index = 1)]
 	ComeBack {
-		/// Milliseconds until it should.
+		/// Milliseconds until the agent should come back.
 		ms: u32,
 	},
 	/// The checker does not sit for this worker, or the worker has another agent.
@@ -294,7 +294,7 @@ pub struct Trial {
 }
 
 impl Trial {
-	/// Its name.
+	/// Returns its id.
 	pub fn job_id(&self) -> Hash {
 		job_id(&self.genesis, self.round, &self.seed, self.worker)
 	}
@@ -314,7 +314,7 @@ pub struct Push {
 }
 
 impl Push {
-	/// What is signed.
+	/// Returns the hash that the agent signs.
 	pub fn payload(trial: &Hash, part: u8, hash: &Hash) -> Hash {
 		key("push", &[trial, &[part], hash])
 	}
@@ -331,12 +331,12 @@ impl Push {
 		}
 	}
 
-	/// The part; `None` where there is no such part.
+	/// Returns the part; `None` if its number is invalid.
 	pub fn part(&self) -> Option<Part> {
 		Part::of_number(self.part)
 	}
 
-	/// Returns whether `agent` signed it, for a part that there is.
+	/// Returns whether its part is valid and `agent` signed it.
 	pub fn verify(&self, agent: &AgentKey) -> bool {
 		self.part().is_some()
 			&& ed25519::Pair::verify(
@@ -347,7 +347,7 @@ impl Push {
 	}
 }
 
-/// What an agent asks of another, each on a stream of its own.
+/// A request of an agent to another, each on its own stream.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Request {
 	/// Worker to checker; the answer is `Result<(), Refusal>`.
@@ -359,10 +359,11 @@ pub enum Request {
 	/// Asks for the roots; the answer is `Result<Roots, Refusal>`.
 	#[codec(index = 2)]
 	Roots(Which),
-	/// Asks for the openings of a resource; the answer is an [`OpeningsReply`], whose bytes have no length of their own.
+	/// Asks for the openings of a resource; the answer is an [`OpeningsReply`], whose bytes have no length
+	/// prefix of their own.
 	#[codec(index = 3)]
 	Open(Which, Resource, Challenge),
-	/// Begins a measurement; after `Ok(())` the stream is [`crate::peer::bandwidth`]'s.
+	/// Starts a measurement; after `Ok(())`, [`crate::peer::bandwidth`] uses the stream.
 	#[codec(index = 4)]
 	Bandwidth(Which),
 	/// Worker to checker, before anything else; the answer is `Result<Introduced, Refusal>`.
@@ -370,30 +371,30 @@ pub enum Request {
 	Introduce(Introduction),
 }
 
-/// The roots, as they are answered.
+/// Answer with roots.
 pub type RootsReply = Result<Roots, Refusal>;
-/// The openings, as they are answered.
+/// Answer with openings.
 pub type OpeningsReply = Result<Vec<u8>, Refusal>;
 
-/// Why an agent does not do what it was asked.
+/// Reason why an agent refuses a request.
 #[derive(
 	Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, thiserror::Error,
 )]
 pub enum Refusal {
-	/// It has no such proof, or the asker is not in the committee.
-	#[error("not served")]
+	/// It does not have this proof, or the asker is not in the committee.
+	#[error("the agent does not serve this request")]
 	NotServed,
 	/// It is still computing.
-	#[error("not ready")]
+	#[error("the agent is not ready yet")]
 	NotReady,
-	/// The asker has asked too often.
+	/// The asker has reached the limit of its requests.
 	#[error("asked too often")]
 	Spent,
-	/// The request makes no sense.
-	#[error("bad request")]
+	/// The request is invalid.
+	#[error("the request is invalid")]
 	Bad,
-	/// The worker cannot compute again the work that it attested.
-	#[error("gone")]
+	/// The worker lost the work that it attested and cannot compute it again.
+	#[error("the worker lost the work that it attested")]
 	Gone,
 }
 
@@ -482,7 +483,7 @@ mod tests {
 				let read = read::<Request, _>(&mut &bytes[..], MAX_REQUEST).await;
 				assert!(matches!(read, Err(WireError::TooLong(..))));
 			}
-			// A length that is allowed, with nothing behind it.
+			// A valid length without the message.
 			let bytes = (64u32 << 20).to_le_bytes();
 			let read = read_frame(&mut &bytes[..], 64 << 20).await;
 			assert!(matches!(read, Err(WireError::Io(_))));

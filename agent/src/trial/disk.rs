@@ -1,7 +1,7 @@
 //! The plot on disk, and the trial that reads it.
 //!
-//! One file holds whole groups in order, a second one the hash of each read, a third one the root of each group. A
-//! killed process or a power cut leaves at most a partial group, which the next process truncates.
+//! One file holds whole groups in order, a second one the hash of each read, a third one the root of each
+//! group. A killed process or a power cut leaves at most a partial group, which the next process truncates.
 
 use super::{
 	hash::{Compress, Hash},
@@ -26,11 +26,11 @@ use std::{
 	},
 };
 
-/// Strands of a trial.
+/// Number of strands of a trial.
 pub const STRANDS: u32 = 8;
-/// Samples of a check.
+/// Number of samples of a check.
 pub(super) const SAMPLES: u32 = 64;
-/// Bytes of a read's hash in the trees.
+/// Length of a read's hash in the trees, in bytes.
 const HASH: u64 = size_of::<Hash>() as u64;
 
 /// Sizes of the disk's trial. A worker without a plot runs none, and its disk has root 0.
@@ -43,21 +43,21 @@ pub struct Size {
 }
 
 impl Size {
-	/// Fails on sizes outside their limits.
+	/// Fails if a size is out of range.
 	pub fn check(&self) -> Result<(), Reject> {
 		let within = self.groups >= 1 && (1..=1 << 20).contains(&self.reads);
 		within.then_some(()).ok_or(Reject::Size)
 	}
 }
 
-/// Most bytes that are written before they are flushed: a growing plot stops between two of them.
+/// Maximum number of bytes that are written between two flushes: a growing plot stops between two of them.
 const CHUNK: usize = 64 << 20;
 
-/// A plot in its folder, as its only writer has it.
+/// A plot in its folder, owned by its only writer.
 pub struct Plot(View);
 
-/// The whole groups of a plot, to read. Groups that are added later do not disturb it. After a shrink the groups that
-/// are gone cannot be read, and others' bytes never take their place.
+/// The whole groups of a plot, for reading. Groups that are added later do not disturb it. After a shrink,
+/// reads of removed groups fail; other bytes never take their place.
 #[derive(Clone)]
 pub struct View {
 	files: Arc<Files>,
@@ -71,24 +71,24 @@ struct Files {
 	roots: File,
 }
 
-/// The ends of a plot's file names.
+/// Extensions of a plot's files.
 pub const EXTENSIONS: [&str; 3] = ["plot", "tree", "roots"];
 
-/// Returns the bytes on disk of a group.
+/// Returns the size of a group on disk, in bytes.
 pub fn bytes_on_disk(recipe: &Recipe) -> u64 {
 	recipe.group_bytes() + hash_bytes(recipe) + HASH
 }
 
-/// The groups that workers have added, in their order.
+/// Groups that threads have added, in their order.
 struct Growing<'a> {
 	plot: &'a mut Plot,
-	/// The number of the next one; nothing is added once it is `None`.
+	/// Number of the next group; no group is added once it is `None`.
 	next: Option<u32>,
 	result: io::Result<()>,
 }
 
 impl Plot {
-	/// Opens or creates a plot in `dir`, where it has the name `name`.
+	/// Opens or creates the plot `name` in `dir`.
 	pub fn open(dir: &Path, name: &str, recipe: Recipe) -> io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
 		let open = |extension: &str| {
@@ -122,12 +122,12 @@ impl Plot {
 		Ok(plot)
 	}
 
-	/// Its whole groups.
+	/// Returns its whole groups.
 	pub fn groups(&self) -> u32 {
 		self.0.groups
 	}
 
-	/// Its whole groups, to read.
+	/// Returns its whole groups, for reading.
 	pub fn view(&self) -> View {
 		self.0.clone()
 	}
@@ -140,15 +140,16 @@ impl Plot {
 		} = &mut self.0;
 		*whole = (*whole).min(groups);
 		let groups = u64::from(*whole);
-		// A group without a root does not count, whatever becomes of the rest.
+		// Remove the roots first: a group without a root does not count, even if a later step fails.
 		files.roots.set_len(groups * HASH)?;
 		files.hashes.set_len(groups * hash_bytes(&files.recipe))?;
 		files.data.set_len(groups * files.recipe.group_bytes())
 	}
 
-	/// Makes groups until the plot has `groups`, in `at_once` threads with a group each in memory. Returns early once
-	/// `goes_on` does not hold, which is asked every few milliseconds, and at most every 64 MiB while it writes. Calls
-	/// `added` with the number of groups after each. The plot has whole groups only, after an error too.
+	/// Makes groups until the plot has `groups`, in `at_once` threads with a group each in memory. Returns
+	/// early once `goes_on` is false; it is called every few milliseconds, and during writes at least every
+	/// 64 MiB. Calls `added` with the number of groups after each. The plot has whole groups only, even
+	/// after an error.
 	pub fn grow(
 		&mut self,
 		groups: u32,
@@ -167,7 +168,7 @@ impl Plot {
 			result: Ok(()),
 		});
 		let work = || {
-			// No group follows one that is not made, whatever happened to its thread.
+			// No group follows a missing one, whatever happened to its thread.
 			let _end = Ends(&growing, &turn);
 			let mut memory = match Memory::new(recipe.group_bytes().div_ceil(PAGE as u64)) {
 				Ok(memory) => memory,
@@ -222,7 +223,7 @@ impl Plot {
 		growing.into_inner().result
 	}
 
-	/// Adds a group. Returns false, with the group left out, once `goes_on` does not hold.
+	/// Adds a group. Returns false without adding it once `goes_on` is false.
 	fn append(
 		&mut self,
 		nodes: &[Node],
@@ -269,7 +270,7 @@ impl Plot {
 	}
 }
 
-/// Wakes those that wait for a group which this thread did not make.
+/// Wakes the threads that wait for a group which this thread did not make.
 struct Ends<'a, 'b>(&'a Mutex<Growing<'b>>, &'a Condvar);
 
 impl Drop for Ends<'_, '_> {
@@ -281,24 +282,24 @@ impl Drop for Ends<'_, '_> {
 	}
 }
 
-/// Drops written bytes from the page cache: nothing reads them soon, and others need the memory.
+/// Drops written bytes from the page cache: nothing reads them soon, and other programs need the memory.
 fn forget(file: &File, at: u64, length: usize) {
 	use std::os::fd::AsRawFd;
 	let (at, length) = (at as libc::off_t, length as libc::off_t);
-	// SAFETY: the descriptor is open, and the call touches no memory of this process. It is advice: its result does
-	// not matter.
+	// SAFETY: the descriptor is open, and the call touches no memory of this process. It is only advice, so
+	// its result does not matter.
 	unsafe {
 		libc::posix_fadvise(file.as_raw_fd(), at, length, libc::POSIX_FADV_DONTNEED);
 	}
 }
 
 impl View {
-	/// Its whole groups.
+	/// Returns its whole groups.
 	pub fn groups(&self) -> u32 {
 		self.groups
 	}
 
-	/// The same plot after it grew or shrank to `groups` groups.
+	/// Returns the plot after it grew or shrank to `groups` groups.
 	pub fn with_groups(&self, groups: u32) -> Self {
 		Self {
 			files: self.files.clone(),
@@ -306,12 +307,12 @@ impl View {
 		}
 	}
 
-	/// Its recipe.
+	/// Returns its recipe.
 	pub fn recipe(&self) -> &Recipe {
 		&self.files.recipe
 	}
 
-	/// Returns whether a group's files agree, and its first node is the recipe's.
+	/// Returns whether a group's files agree and its first node follows from the recipe.
 	fn is_intact(&self, group: u32) -> io::Result<bool> {
 		let recipe = self.recipe();
 		let mut nodes = vec![[[0; 64]; NODE / 64]; recipe.group_nodes() as usize];
@@ -369,7 +370,7 @@ fn hash_bytes(recipe: &Recipe) -> u64 {
 	reads_of(recipe) * HASH
 }
 
-/// A plot with its trees computed, so that a trial hashes nothing while the clock runs.
+/// A plot with its trees computed, so that a trial computes no hashes while the clock runs.
 pub struct Ready {
 	plot: View,
 	size: Size,
@@ -377,7 +378,7 @@ pub struct Ready {
 }
 
 impl Ready {
-	/// The first groups of a plot; `None` if it has fewer.
+	/// Takes the first groups of a plot; `None` if it has fewer.
 	pub fn new(plot: View, size: Size) -> io::Result<Option<Self>> {
 		if plot.groups < size.groups || size.check().is_err() {
 			return Ok(None);
@@ -387,11 +388,11 @@ impl Ready {
 	}
 }
 
-/// The strands that have run.
+/// Strands that have run.
 pub struct Proof {
 	ready: Arc<Ready>,
 	start: Hash,
-	/// The states of each strand after each read.
+	/// States of each strand after each read.
 	states: Vec<Vec<Hash>>,
 	strands: Vec<Tree>,
 	tree: Tree,
@@ -405,7 +406,7 @@ fn root_key(start: &Hash) -> TreeKey {
 	TreeKey::new(start, "disk", 0)
 }
 
-/// Leaves of the root's tree: the strands, and the plot.
+/// Number of leaves of the root's tree: the strands, and the plot.
 const TOP: u64 = STRANDS as u64 + 1;
 
 impl Proof {
@@ -472,7 +473,7 @@ impl Proof {
 		})
 	}
 
-	/// Its root.
+	/// Returns its root.
 	pub fn root(&self) -> Hash {
 		self.tree.root()
 	}
@@ -527,7 +528,7 @@ impl Proof {
 			let bytes = plot.read(group, read.into())?;
 			let nodes: &[[u8; NODE]] = bytes.as_chunks().0;
 			out.extend_from_slice(&nodes[within]);
-			// From the leaf up to the node that stands for the read.
+			// The path from the leaf up to the node of the read.
 			let mut level: Vec<Hash> = (0..)
 				.zip(nodes)
 				.map(|(at, node)| key.leaf(compress, u64::from(read) * NODES as u64 + at, node))
@@ -768,8 +769,8 @@ mod tests {
 		assert_eq!(Plot::open(dir.path(), "test", other).unwrap().groups(), 0);
 	}
 
-	/// Openings of strands with these states, over the whole plot: what a dishonest prover shows, who builds its trees
-	/// for the trial over states of its own.
+	/// Returns openings of strands with these states over the whole plot, like those of a dishonest prover
+	/// that builds its trees over made-up states.
 	fn shown_over(dir: &TempDir, states: impl Fn(u32, &Hash) -> Vec<Hash>) -> (Hash, Vec<u8>) {
 		let mut proof = proof(dir);
 		let root = proof.ready.groups.root();
@@ -794,7 +795,7 @@ mod tests {
 		(proof.root(), shown)
 	}
 
-	/// The states of a strand that begins with `first`, as the seed of a trial has them.
+	/// Returns the states of a trial's strand that begins with `first`.
 	fn walked(dir: &TempDir, seed: &Hash, first: Hash) -> Vec<Hash> {
 		let plot = plot(dir, SIZE.groups).view();
 		let each = reads_of(plot.recipe());
@@ -811,7 +812,7 @@ mod tests {
 
 	#[test]
 	fn reads_of_another_trial_are_not_shown_again() {
-		// They were read once, at leisure. Then the plot may go: its pages and paths are kept.
+		// The prover read them once, without a time limit, and kept their pages and paths without the plot.
 		let dir = tempfile::tempdir().unwrap();
 		let seed_of = |start: &Hash, strand, root: &Hash| strand_seed(start, root, strand);
 		let honest = shown_over(&dir, |strand, root| {
@@ -829,7 +830,8 @@ mod tests {
 		});
 		let wrong = Err(Reject::Wrong(Kind::Disk));
 		assert_eq!(checked(&SIZE, &replayed.0, &draw(1), &replayed.1), wrong);
-		// By this trial's rule, from a state that was known before: found where its first read is drawn.
+		// A strand by this trial's rule, from a state that was known before: detected at a draw of its first
+		// read.
 		let plots = shown_over(&dir, |strand, root| {
 			let other = seed_of(&START, strand, &[9; 32]);
 			assert_ne!(
@@ -846,7 +848,8 @@ mod tests {
 	fn a_plot_that_is_stopped_has_whole_groups_only() {
 		let dir = tempfile::tempdir().unwrap();
 		let mut plot = plot(&dir, 1);
-		// At each of the questions in turn, whoever asks it: threads that make, that wait, and the one that writes.
+		// Stop at each call of `goes_on` in turn, in threads that make groups, that wait, and in the one
+		// that writes.
 		for questions in 0..24 {
 			let left = AtomicU32::new(questions);
 			let less = |left: u32| left.checked_sub(1);
@@ -947,7 +950,7 @@ mod tests {
 		assert_eq!(file("test.plot").0, 2 * recipe().group_bytes());
 		cut.grow(3, 1, || true, |_| ()).unwrap();
 		assert_eq!(cut.0.groups_tree(3).unwrap().root(), before);
-		// It gives way, and comes back as it was.
+		// The plot shrinks, and grows back to the same bytes.
 		cut.shrink(1).unwrap();
 		assert_eq!(file("test.plot").0, recipe().group_bytes());
 		assert!(Ready::new(cut.view(), SIZE).unwrap().is_none());

@@ -12,7 +12,7 @@ pub type Hash = [u8; 32];
 /// Input and output of a compression.
 pub type Block = [u8; 64];
 
-/// The widest implementation of BLAKE3's compression that this processor has.
+/// The widest implementation of BLAKE3's compression on this processor.
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(Platform::detect);
 
 /// `K(name; parts)`: a key for one purpose. Each part is preceded by its length.
@@ -25,12 +25,12 @@ pub fn key(name: &str, parts: &[&[u8]]) -> Hash {
 	*hasher.finalize().as_bytes()
 }
 
-/// BLAKE3's compression on the platform detected once.
+/// BLAKE3's compression, with the platform detected once.
 #[derive(Clone, Copy)]
 pub struct Compress(Platform);
 
 impl Compress {
-	/// On this processor.
+	/// Returns the compression on this processor.
 	pub fn new() -> Self {
 		Self(*PLATFORM)
 	}
@@ -42,7 +42,7 @@ impl Compress {
 			.compress_xof(&words_from_le_bytes_32(cv), block, 64, counter, 0)
 	}
 
-	/// The first half of `C(cv, m, n)`.
+	/// Returns the first half of `C(cv, m, n)`.
 	#[inline]
 	pub fn half(self, cv: &Hash, block: &Block, counter: u64) -> Hash {
 		let mut words = words_from_le_bytes_32(cv);
@@ -83,7 +83,7 @@ pub fn fill(key: &Hash, a: u32, b: u32, out: &mut [u8]) {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Running {
 	state: Hash,
-	/// Number of roots taken.
+	/// Number of absorbed roots.
 	count: u64,
 }
 
@@ -115,7 +115,7 @@ impl Running {
 		self.count += 1;
 	}
 
-	/// Binds the hash to those of all GPUs of the worker, its own being number `own`.
+	/// Binds the hash to those of all GPUs of the worker; `own` is its own number.
 	pub fn bind(&mut self, all: &[Hash], own: u8) {
 		let own = [own];
 		let parts: Vec<&[u8]> = all.iter().map(|one| &one[..]).chain([&own[..]]).collect();
@@ -136,7 +136,7 @@ pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
 	u64::from_le_bytes(word)
 }
 
-/// The same of 32 bits.
+/// The little-endian 32-bit word that begins at a byte.
 #[inline]
 pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
 	let mut word = [0; 4];
@@ -144,13 +144,13 @@ pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
 	u32::from_le_bytes(word)
 }
 
-/// `(word · count) ≫ bits of the word`: a place below `count`.
+/// `(word · count) ≫ 64`: a place below `count`.
 #[inline]
 pub fn place_u64(word: u64, count: u64) -> u64 {
 	((u128::from(word) * u128::from(count)) >> 64) as u64
 }
 
-/// The same by 32 bits.
+/// `(word · count) ≫ 32`: a place below `count`.
 #[inline]
 pub fn place_u32(word: u32, count: u32) -> u32 {
 	((u64::from(word) * u64::from(count)) >> 32) as u32
@@ -173,7 +173,7 @@ mod tests {
 		}
 	}
 
-	/// BLAKE3's compression as its specification has it, for blocks of 64 bytes without flags.
+	/// BLAKE3's compression from its specification, for blocks of 64 bytes without flags.
 	fn plain(cv: &Hash, block: &Block, counter: u64) -> Block {
 		const IV: [u32; 4] = [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A];
 		const ORDER: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];

@@ -1,4 +1,4 @@
-//! A worker's trial of a round: whose it is, and how much work.
+//! A worker's trial of a round: its identity, and its amount of work.
 
 use super::{
 	disk,
@@ -19,25 +19,25 @@ use sp_core::H256;
 
 /// Part of a GPU's memory that its window takes, in percent.
 const WINDOW: u64 = 95;
-/// Matrices that it leaves to the work itself.
+/// Number of matrices that the window leaves free for the work itself.
 const WORKING: u64 = 16;
 const MIB: u64 = 1 << 20;
 
-/// Reasons for refusing work.
+/// Reason for refusing work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadWork {
-	/// A figure of the work is outside its limits.
-	#[error("the round's work is outside its limits: {0:?}")]
+	/// A size of the work is out of range.
+	#[error("a size of the round's work is out of range: {0:?}")]
 	Bench(BenchParams),
 	/// More seats than a committee can have.
-	#[error("the committee is too big")]
+	#[error("the committee has more than {max} seats", max = MAX_COMMITTEE)]
 	Committee,
-	/// The reference of the class is outside its limits.
-	#[error("the reference of the class is outside its limits")]
+	/// The reference of the class is out of range.
+	#[error("the reference of the class is out of range")]
 	Reference,
 }
 
-/// A worker's trial of a round, but for the seed of the trial.
+/// A worker's trial of a round, without the seed of the trial.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Job {
 	/// The chain.
@@ -106,22 +106,22 @@ macro_rules! job_of {
 }
 
 impl Job {
-	/// The job of a request to prepare, by the agent with this key.
+	/// Returns the job of a request to prepare, for the agent with this key.
 	pub fn of_prepare(request: &PrepareRequest, agent: AgentKey) -> Result<Self, BadWork> {
 		job_of!(request, agent).checked(request.committee.len())
 	}
 
-	/// The job of a request to prove.
+	/// Returns the job of a request to prove.
 	pub fn of_prove(request: &ProveRequest, agent: AgentKey) -> Result<Self, BadWork> {
 		job_of!(request, agent).checked(request.committee.len())
 	}
 
-	/// The job that a seat checks.
+	/// Returns the job that a seat checks.
 	pub fn of_seat(request: &SeatRequest) -> Result<Self, BadWork> {
 		job_of!(request, request.agent).checked(usize::from(request.seats))
 	}
 
-	/// The job, if its work is within its limits.
+	/// Returns the job, if its work is in range.
 	fn checked(self, seats: usize) -> Result<Self, BadWork> {
 		if self.bench.held() != self.bench {
 			return Err(BadWork::Bench(self.bench));
@@ -138,19 +138,19 @@ impl Job {
 		Ok(self)
 	}
 
-	/// The base of everything that is prepared: no work serves two rounds, workers or agents.
+	/// Returns the base of all prepared work: no work serves two rounds, workers or agents.
 	pub fn base(&self) -> Hash {
 		let id = (self.genesis, self.round, self.seed, self.worker, self.agent).encode();
 		key("base", &[&id, &self.bench.encode()])
 	}
 
-	/// The start of everything that the trial computes.
+	/// Returns the start of all work in the trial.
 	pub fn start(&self, trial_seed: &H256) -> Hash {
 		key("start", &[&self.base(), trial_seed.as_bytes()])
 	}
 
-	/// The root that a worker attests while it serves an order. It proves only that its agent was asked in this round:
-	/// whether the worker is there, the committee finds out.
+	/// Returns the root that a worker attests while it serves an order. It proves only that its agent got a
+	/// request in this round; the committee finds out whether the worker is reachable.
 	pub fn rented_root(&self) -> Hash {
 		key("rented", &[&self.base()])
 	}
@@ -176,7 +176,7 @@ impl Job {
 			gpus,
 			window: if gpus == 0 { 0 } else { self.window() },
 			lanes: spec.cpu_cores.clamp(1, MAX_LANES),
-			// The lanes read something, whatever is claimed.
+			// The lanes read at least one page, whatever is claimed.
 			pages: pages.max(1),
 			groups: u32::try_from(groups).unwrap_or(u32::MAX),
 		}

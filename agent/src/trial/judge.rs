@@ -1,5 +1,5 @@
-//! Plans the work for a claim, and turns sizes and arrival times into figures. Figures are absolute, never a share of
-//! the claim.
+//! Plans the work for a claim, and turns sizes and arrival times into figures. Figures are absolute, never a
+//! share of the claim.
 //!
 //! | figure | shown; t is the arrival of the resource's root |
 //! | --- | --- |
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Bytes of a GB.
 const GB: u64 = 1_000_000_000;
-/// Lanes that show the highest tier, and a few more.
+/// Number of lanes that show the highest tier, and a few more.
 pub const MAX_LANES: u16 = 144;
 /// Memory that shows the highest tier: 449 GB, with a seventh for the system 513.
 pub const MAX_MEMORY: u64 = 449 * GB;
@@ -30,21 +30,22 @@ const SYSTEM: u64 = 7;
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Total tolerance for importing the trial's block later than the checker, sending and scheduling.
 pub const TOLERANCE: Duration = Duration::from_secs(2);
-/// The same of marks before the last. The first is due after 0.74 s, and nodes may import the trial's block 2.5 s
-/// apart: with 2 s one honest worker of 150 would lose its class.
+/// Tolerance of marks before the last. The first is due after 0.74 s, and nodes may import the trial's block
+/// 2.5 s apart: with 2 s, one honest worker in 150 would lose its class.
 pub const MARK_TOLERANCE: Duration = Duration::from_millis(2_500);
 /// Latest arrival of a root; a later one proves nothing.
 pub const LATEST: Duration = Duration::from_secs(20);
-/// The same of the disk: 4,000 reads a second.
+/// Latest arrival of the disk's root: 4,000 reads per second.
 pub const DISK_LATEST: Duration = Duration::from_secs(12);
-/// The share of the reference's pace, and of the planned window, that a class has to show, in percent.
+/// Share of the reference's pace, and of the planned window, that a GPU must reach to show a class, in
+/// percent.
 pub const SHARE: u64 = 85;
 
-/// Ratio of a line to what is measured on it: up to a tenth of a line goes to headers, to acknowledgements of the
-/// other direction, and to finding out its speed.
+/// Ratio of a line's speed to the measured rate: up to a tenth of a line goes to headers, to the other
+/// direction's acknowledgements, and to probing its speed.
 const LINE_OF_MEASURED: (u64, u64) = (10, 9);
 
-/// Speed of a worker's line, all seats together, as one checker estimates it.
+/// Speed of a worker's line for all seats together, estimated by one checker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rates {
 	/// Towards the worker, in Mb/s.
@@ -53,7 +54,7 @@ pub struct Rates {
 	pub up_mbps: u32,
 }
 
-/// Returns the speed of the line on which `mbps` were measured, in Mb/s.
+/// Returns the speed of a line with a measured rate of `mbps`, in Mb/s.
 pub fn line_of_measured(mbps: u32) -> u32 {
 	let line = u64::from(mbps) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
 	u32::try_from(line).unwrap_or(u32::MAX)
@@ -64,7 +65,7 @@ fn shown_by(gb: u32, system: u64, most: u64) -> u64 {
 	let claimed = u64::from(gb) * GB;
 	let small = claimed.saturating_sub(system);
 	let large = claimed / (SYSTEM + 1) * SYSTEM + claimed % (SYSTEM + 1) * SYSTEM / (SYSTEM + 1);
-	// Whichever is less shows all of it: the rest may be the larger of the two.
+	// The lesser of the two suffices, since the system's part is the larger of its two forms.
 	small.min(large.saturating_add(1)).min(most)
 }
 
@@ -82,7 +83,7 @@ pub fn memory_planned(gb: u32) -> u64 {
 	shown_by(gb, SYSTEM_MEMORY, MAX_MEMORY)
 }
 
-/// Returns the pages to fill for a claim of `gb` GB: whole ones, so that none of the claim is lost.
+/// Returns the whole pages to fill for a claim of `gb` GB, rounded up so that the whole claim is shown.
 pub fn pages_planned(gb: u32) -> u64 {
 	memory_planned(gb).div_ceil(PAGE as u64)
 }
@@ -123,8 +124,9 @@ pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	}
 }
 
-/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace, plus
-/// [`MARK_TOLERANCE`]. The last mark's limit has [`TOLERANCE`] instead, and no mark may come later.
+/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's
+/// pace, plus [`MARK_TOLERANCE`]. The last mark's limit has [`TOLERANCE`] instead, and no mark may come
+/// later.
 pub fn mark_limit(done: u32, turns: u32) -> Duration {
 	let at_pace = |done: u32, turns: u32| {
 		let nanos = LENGTH.as_nanos() * u128::from(done) * 100;

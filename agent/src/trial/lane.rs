@@ -1,9 +1,10 @@
-//! Lanes: what one processor core computes and reads in the trial.
+//! Lanes: the work of one processor core in the trial.
 //!
-//! A lane is a chain of legs. In a leg four chains of 768 steps run side by side, which keeps a core's multiplier
-//! and its first cache busy and is far too long for a GPU; then each of 16 words reads a cell anywhere in the
-//! memory. Each 32 legs make a stage. A hash that runs over all stages before enters every word of every leg, so
-//! that no part of a lane can be computed before what precedes it, and a lane cannot be cut.
+//! A lane is a chain of legs. In a leg, four chains of 768 steps run concurrently, which keeps a core's
+//! multiplier and its first cache busy and is far too long for a GPU; then each of 16 words reads a cell
+//! anywhere in the memory. Each 32 legs make a stage. A running hash over all earlier stages enters every
+//! word of every leg, so that no part of a lane can be computed before the parts that precede it, and a lane
+//! cannot be cut.
 
 use super::{
 	hash::{Compress, Hash, Running, key, place_u64, stream, u64_at},
@@ -13,17 +14,17 @@ use super::{
 use chacha20::rand_core::Rng;
 use std::collections::BTreeMap;
 
-/// Words of a lane's state.
+/// Number of words of a lane's state.
 pub const WORDS: usize = 16;
-/// Bytes of it.
+/// Size of a lane's state, in bytes.
 pub const STATE: usize = 8 * WORDS;
-/// Words of a chain.
+/// Number of words of a chain.
 const CHAIN: usize = 4;
-/// Steps of each word in a leg.
+/// Number of steps of each word in a leg.
 const STEPS: usize = 192;
-/// Legs of a stage.
+/// Number of legs of a stage.
 pub const LEGS: usize = 32;
-/// Words of the table.
+/// Number of words of the table.
 const TABLE: usize = 2_048;
 const M: u64 = 0x9E37_79B9_7F4A_7C15;
 const M2: u64 = 0xD1B5_4A32_D192_ED03;
@@ -114,11 +115,11 @@ fn words_of(cell: &[u8; CELL]) -> [u64; CELL / 8] {
 	std::array::from_fn(|at| u64_at(cell, 8 * at))
 }
 
-/// Has a cell fetched from memory meanwhile.
+/// Prefetches a cell from memory.
 #[inline]
 pub(super) fn prefetch(cell: &[u8; CELL]) {
 	#[cfg(target_arch = "x86_64")]
-	// SAFETY: a hint; the address is valid besides.
+	// SAFETY: the call is only a hint, and the address is valid.
 	unsafe {
 		use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 		_mm_prefetch::<_MM_HINT_T0>(cell.as_ptr().cast());
@@ -148,18 +149,18 @@ impl Lane {
 		Self { seed, table }
 	}
 
-	/// Its seed.
+	/// Returns its seed.
 	pub fn seed(&self) -> &Hash {
 		&self.seed
 	}
 
-	/// Its table.
+	/// Returns its table.
 	#[doc(hidden)]
 	pub fn table(&self) -> &[u64; TABLE] {
 		&self.table
 	}
 
-	/// Its state before the first stage.
+	/// Returns its state before the first stage.
 	pub fn first(&self) -> State {
 		let mut words = stream(&self.seed, 1, 0);
 		std::array::from_fn(|_| words.next_u64())
@@ -188,7 +189,7 @@ impl Lane {
 	#[inline]
 	pub fn leg(&self, kappa: &State, before: &State, cells: &mut impl Cells) -> State {
 		let mut s = *before;
-		// The four chains a step at a time, so that each hides the others' latency.
+		// Interleave the steps of the four chains, so that each hides the others' latency.
 		for word in 0..CHAIN {
 			let mut side: [u64; WORDS / CHAIN] = std::array::from_fn(|chain| {
 				let at = CHAIN * chain + word;
@@ -223,7 +224,8 @@ impl Lane {
 		let chain = word / CHAIN;
 		let of_chain = |state: &State| std::array::from_fn(|at| state[CHAIN * chain + at]);
 		let mut words: [u64; CHAIN] = of_chain(before);
-		// A leg's first word waits for the last one of the leg before, or the words of a chain could run side by side.
+		// A leg's first word waits for the last word of the leg before: otherwise the words of a chain could
+		// run concurrently.
 		let first = word.is_multiple_of(CHAIN);
 		let upto = if first { CHAIN - 1 } else { word % CHAIN };
 		self.chain(&of_chain(kappa), &mut words, upto);
@@ -285,8 +287,9 @@ pub fn digest_of(root: &Hash) -> Digest {
 	digest
 }
 
-/// Returns the keys of a stage: the hash over all stages before it, expanded to a word for each word of the state. With
-/// one word in place of these, a prover could leave it out, and only one sample in a hundred would see it.
+/// Returns the keys of a stage: the hash over all stages before it, expanded to a word for each word of the
+/// state. With one word in place of these, a prover could leave it out, and only one sample in a hundred
+/// would detect it.
 pub fn keys_of(compress: Compress, running: &Running) -> State {
 	let mut bytes = [0; STATE];
 	for (half, block) in (0..).zip(bytes.as_chunks_mut::<64>().0) {
@@ -295,14 +298,14 @@ pub fn keys_of(compress: Compress, running: &Running) -> State {
 	state_of(&bytes)
 }
 
-/// The way in which a lane goes from stage to stage. Only dishonest provers of tests have another than
+/// The rules by which a lane goes from stage to stage. Only dishonest provers in tests have others than
 /// [`Way::HONEST`].
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct Way {
 	/// The keys of a stage.
 	pub keys: fn(u32, &Running) -> State,
-	/// The state with which a stage begins, of the one after the stage before.
+	/// The first state of a stage, from the state after the stage before.
 	pub begins: fn(u32, State) -> State,
 }
 
@@ -352,7 +355,8 @@ pub fn root_of(last: &Hash, tree: &Hash) -> Hash {
 }
 
 impl Run {
-	/// Runs `stages` stages over these cells. Calls `wanted` before each stage, and returns `None` once it is false.
+	/// Runs `stages` stages over these cells. Calls `wanted` before each stage, and returns `None` once it
+	/// is false.
 	pub fn new(
 		lane: Lane,
 		stages: u32,
@@ -362,7 +366,7 @@ impl Run {
 		Self::by(Way::HONEST, lane, stages, cells, wanted)
 	}
 
-	/// The same in some way.
+	/// Does the same by other rules.
 	#[doc(hidden)]
 	pub fn by(
 		way: Way,
@@ -408,7 +412,7 @@ impl Run {
 		})
 	}
 
-	/// Its digests.
+	/// Returns its digests.
 	pub fn digests(&self) -> &[Digest] {
 		&self.digests
 	}
@@ -469,7 +473,8 @@ mod tests {
 
 	#[test]
 	fn a_leg_begins_after_the_last_word_of_each_chain() {
-		// Otherwise the words of a lane run as a wave, which a GPU computes in time: `benches/attacks/lanes.cu`.
+		// Otherwise the words of a lane run as a wave, which a GPU computes in time:
+		// `benches/attacks/lanes.cu`.
 		let memory = memory(&[1; 32], 4);
 		let lane = Lane::new(&[2; 32], 3);
 		let kappa = keys_of(Compress::new(), &Running::new(lane.seed()));
@@ -520,8 +525,8 @@ mod tests {
 		assert!(Run::new(Lane::new(&[2; 32], 0), 3, &mut Filled(&memory), || false).is_none());
 	}
 
-	/// The lanes that the programs of `benches/attacks` compute too, over memory whose words are numbered: number, stages,
-	/// cells, and the last running hash.
+	/// Lanes that the programs of `benches/attacks` compute too, over memory with numbered words: number,
+	/// stages, cells, and the last running hash.
 	#[test]
 	fn lanes_are_what_the_attacks_compute() {
 		let splitmix = |x: u64| {

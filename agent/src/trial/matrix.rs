@@ -16,9 +16,9 @@ pub use run::{Ran, run_all};
 use std::convert::Infallible;
 pub use verify::verify;
 
-/// Bytes of a line: what one read of a walk takes, and the state of a walk's lane.
+/// Length of a line, in bytes: the size of one read of a walk, and of the state of a walk's lane.
 pub const LINE: usize = 1_024;
-/// Words of it.
+/// Number of words of a line.
 const WORDS: usize = LINE / 4;
 /// One of this number of the fill's matrices stays in memory.
 pub const KEPT: u32 = 8;
@@ -28,7 +28,7 @@ pub const STEPS: u32 = 16;
 const HALF: u32 = STEPS / 2;
 /// Dependent reads of a lane in a walk.
 pub const READS: usize = 8;
-/// Most spans of a trial.
+/// Maximum number of spans of a trial.
 const SPANS: u32 = 64;
 /// Samples of each kind.
 pub(super) const FILLS: u32 = 128;
@@ -50,16 +50,17 @@ pub struct Size {
 }
 
 impl Size {
-	/// Most GPUs of a worker.
+	/// Maximum number of GPUs of a worker.
 	pub const MAX_GPUS: usize = 16;
 
-	/// Returns the most matrices in a window, where they have n × n bytes: a walk addresses all lines by 32 bits.
+	/// Returns the maximum number of matrices of n × n bytes in a window: a walk addresses all lines by 32
+	/// bits.
 	pub fn most_window(n: u32) -> u64 {
 		let lines = (u64::from(n) * u64::from(n) / LINE as u64).max(1);
 		(u64::from(u32::MAX) / lines).min(1 << 20)
 	}
 
-	/// Fails on sizes outside their limits.
+	/// Fails if a size is out of range.
 	pub fn check(&self) -> Result<(), Reject> {
 		let within = (64..=16_384).contains(&self.n)
 			&& self.n.is_power_of_two()
@@ -78,7 +79,7 @@ impl Size {
 		u64::from(self.n) * u64::from(self.n) / LINE as u64
 	}
 
-	/// Matrices of the fill, those that do not stay among them.
+	/// Returns the number of matrices of the fill, including those that do not stay.
 	pub fn filled(&self) -> u32 {
 		filled_of(self.window)
 	}
@@ -88,12 +89,13 @@ impl Size {
 		self.turns.min(SPANS)
 	}
 
-	/// Turns of each span but the last, which has the rest too.
+	/// Returns the number of turns of each span except the last, which has the remaining turns too.
 	fn span_turns(&self) -> u32 {
 		self.turns / self.spans().max(1)
 	}
 
-	/// The turns before which the GPUs of a worker are bound to each other: the first of each span but the first.
+	/// The turns before which the GPUs of a worker are bound to each other: the first of each span but the
+	/// first.
 	pub fn span_begins(&self, turn: u32) -> bool {
 		let each = self.span_turns();
 		turn > 0 && turn.is_multiple_of(each) && turn / each < self.spans()
@@ -300,22 +302,22 @@ pub fn step_key(trial: &Hash, step: u32) -> TreeKey {
 	TreeKey::new(trial, "step", step.into())
 }
 
-/// The tree over the matrices of the fill.
+/// Returns the key of the tree over the matrices of the fill.
 fn fill_key(fill: &Hash) -> TreeKey {
 	TreeKey::new(fill, "fill", 0)
 }
 
-/// That tree.
+/// Returns the tree over the matrices of the fill.
 fn fill_tree(fill: &Hash, roots: &[Hash]) -> Tree {
 	tree_of_roots(&fill_key(fill), roots)
 }
 
-/// The tree over the roots of a turn's steps.
+/// Returns the key of the tree over the roots of a turn's steps.
 pub(crate) fn turn_key(trial: &Hash, turn: u32) -> TreeKey {
 	TreeKey::new(trial, "turn", turn.into())
 }
 
-/// That tree.
+/// Returns the tree over the roots of a turn's steps.
 fn turn_tree(trial: &Hash, turn: u32, roots: &[Hash]) -> Tree {
 	tree_of_roots(&turn_key(trial, turn), roots)
 }
@@ -335,9 +337,10 @@ pub fn kappa_of(running: &Running) -> u32 {
 	u32_at(running.state(), 0)
 }
 
-/// κ of the other steps of a turn, of the root of the step before. With the turn's κ alone a prover could change a byte
-/// of a product's line until its lane reads only lines that it holds, and rows could go from one device to another and
-/// back while both compute: now no byte of a step is known before the whole step before it is.
+/// κ of the other steps of a turn, of the root of the step before. With the turn's κ alone a prover could
+/// change a byte of a product's line until its lane reads only lines that it holds, and rows could go from
+/// one device to another and back while both compute: now no byte of a step is known before the whole step
+/// before it is.
 pub fn step_kappa(running: &Running, before: &Hash, step: u32) -> u32 {
 	let mut block = [0; 64];
 	block[..32].copy_from_slice(before);
@@ -393,7 +396,7 @@ fn bytes_at(places: Vec<u64>, n: u32) -> Vec<Byte> {
 
 /// The samples of one GPU in a draw.
 struct Samples {
-	/// Of all products of the fill, and of those whose results stay.
+	/// Samples of all products of the fill, and of those whose results stay.
 	fills: Vec<Byte>,
 	products: Vec<Byte>,
 	/// Walks, counted from 0, and lanes.
@@ -407,7 +410,8 @@ impl Samples {
 		let products = u64::from(size.turns) * u64::from(HALF) * matrix;
 		let walks = u64::from(size.turns) * u64::from(HALF) * size.lines();
 		let walk = |place: u64| ((place / size.lines()) as u32, place % size.lines());
-		// Walks read only the results that stay, one in eight: who makes those up alone would be found an eighth as often.
+		// Walks read only the results that stay, one in eight: a prover that makes up only those would be
+		// detected an eighth as often.
 		let stay = u64::from(size.window - 1) * matrix;
 		let mut kept = bytes_at(draw.places(Kind::Kept, gpu, FILLS, stay), size.n);
 		for byte in &mut kept {

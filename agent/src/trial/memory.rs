@@ -7,10 +7,10 @@ use super::{
 use rayon::prelude::*;
 use std::{io, ptr::NonNull};
 
-/// Pages filled between two calls of `wanted`.
+/// Number of pages filled between two calls of `wanted`.
 const PART: usize = 4_096;
 
-/// Memory that is mapped for the proof alone, so that the system has it back at once.
+/// Memory with its own mapping, so that releasing it returns it to the system at once.
 pub struct Memory {
 	at: NonNull<[u8; CELL]>,
 	cells: usize,
@@ -18,7 +18,7 @@ pub struct Memory {
 
 // SAFETY: it owns what it points to.
 unsafe impl Send for Memory {}
-// SAFETY: what is shared is read only.
+// SAFETY: shared access only reads.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -45,13 +45,13 @@ impl Memory {
 			return Err(io::Error::last_os_error());
 		}
 		let at: NonNull<[u8; CELL]> = NonNull::new(at.cast()).ok_or_else(too_much)?;
-		// SAFETY: of the mapping that was just made. It is a hint, and may fail.
+		// SAFETY: the range is the mapping from above. The call is a hint and may fail.
 		unsafe { libc::madvise(at.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
 		Ok(Self { at, cells })
 	}
 
-	/// Fills the memory on all cores. Calls `wanted` between parts, and returns false once it is false. The core that
-	/// computes a page writes it first, so the memory spreads over the machine's NUMA nodes.
+	/// Fills the memory on all cores. Calls `wanted` between parts, and returns false once it is false. The
+	/// core that computes a page writes it first, so the memory spreads over the machine's NUMA nodes.
 	pub fn fill(&mut self, base: &Hash, wanted: impl Fn() -> bool) -> bool {
 		let pages: &mut [Page] = self.cells_mut().as_chunks_mut().0;
 		for (part, pages) in pages.chunks_mut(PART).enumerate() {
@@ -65,19 +65,19 @@ impl Memory {
 		true
 	}
 
-	/// All cells.
+	/// Returns all cells.
 	pub fn cells(&self) -> &[[u8; CELL]] {
 		// SAFETY: the mapping has `cells` cells; unwritten ones are zeros.
 		unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.cells) }
 	}
 
-	/// All cells, to write.
+	/// Returns all cells, to write.
 	pub(super) fn cells_mut(&mut self) -> &mut [[u8; CELL]] {
-		// SAFETY: as above, and nobody else has them.
+		// SAFETY: as above, and the borrow is exclusive.
 		unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.cells) }
 	}
 
-	/// Its bytes.
+	/// Returns its size in bytes.
 	pub fn bytes(&self) -> u64 {
 		(self.cells / CELLS * PAGE) as u64
 	}
@@ -85,7 +85,7 @@ impl Memory {
 
 impl Drop for Memory {
 	fn drop(&mut self) {
-		// SAFETY: the mapping is its own and nothing refers to it any more.
+		// SAFETY: the mapping is owned, and no reference to it remains.
 		unsafe { libc::munmap(self.at.as_ptr().cast(), self.cells * CELL) };
 	}
 }

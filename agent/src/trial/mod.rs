@@ -1,5 +1,5 @@
-//! The trial: the work that a worker does from one start, and how a checker verifies and judges it. `docs/proof.md`
-//! describes it whole.
+//! The trial: the work that a worker does from one start, and how a checker verifies and judges it.
+//! `docs/proof.md` describes it whole.
 //!
 //! | resource | prepared | in the trial |
 //! | --- | --- | --- |
@@ -7,10 +7,11 @@
 //! | disk ([`disk`]) | a [`plot`] of linked nodes | strands of dependent reads |
 //! | GPU ([`matrix`]) | a window of matrices | turns of products and walks, on a [`device`] |
 //!
-//! A [`job`] says whose trial of which round it is, and plans its sizes. [`run`] prepares a machine and runs all
-//! resources together; it tells each [`part`] as soon as it is known. [`proof`] puts their roots under the attested one.
-//! [`sample`] draws what a checker sees, and reads it. [`verdict`] turns what was verified, and when it arrived, into the
-//! figures of [`judge`]. [`hash`] and [`tree`] hold the definitions that all of them are written in.
+//! A [`job`] names the worker and the round of a trial, and plans its sizes. [`run`] prepares a machine and
+//! runs all resources together; it announces each [`part`] as soon as it is known. [`proof`] puts the roots
+//! under the attested one. [`sample`] draws a checker's samples, and reads their openings. [`verdict`] turns
+//! verified resources and arrivals into the figures of [`judge`]. [`hash`] and [`tree`] have the definitions
+//! that all of them use.
 
 pub mod device;
 pub mod disk;

@@ -3,7 +3,7 @@
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use std::fmt;
 
-/// Most marks of a worker's GPUs.
+/// Maximum number of marks of a worker's GPUs.
 pub const MARKS: u8 = 16;
 /// Number of parts.
 pub const PARTS: usize = MARKS as usize + 2;
@@ -20,12 +20,12 @@ pub enum Part {
 }
 
 impl Part {
-	/// All parts.
+	/// Iterates over all parts.
 	pub fn all() -> impl Iterator<Item = Self> {
 		(0..PARTS as u8).filter_map(Self::of_number)
 	}
 
-	/// The part of a number on the wire. `None` if there is no such part.
+	/// Returns the part with a number on the wire. `None` if the number is invalid.
 	pub fn of_number(number: u8) -> Option<Self> {
 		match number {
 			0..MARKS => Some(Self::Mark(number)),
@@ -35,7 +35,7 @@ impl Part {
 		}
 	}
 
-	/// Its number on the wire and in hashes.
+	/// Returns its number on the wire and in hashes.
 	pub const fn number(self) -> u8 {
 		match self {
 			Self::Mark(mark) => mark,
@@ -60,12 +60,12 @@ impl fmt::Display for Part {
 pub struct Parts<T>([T; PARTS]);
 
 impl<T: Copy> Parts<T> {
-	/// The same value for each.
+	/// Creates the map with one value for all parts.
 	pub fn all(value: T) -> Self {
 		Self([value; PARTS])
 	}
 
-	/// The value of a part.
+	/// Returns the value of a part.
 	pub fn get(&self, part: Part) -> T {
 		self.0[usize::from(part.number())]
 	}
@@ -75,7 +75,7 @@ impl<T: Copy> Parts<T> {
 		self.0[usize::from(part.number())] = value;
 	}
 
-	/// Each part with its value.
+	/// Iterates over the parts with their values.
 	pub fn iter(&self) -> impl Iterator<Item = (Part, T)> {
 		Part::all().zip(self.0)
 	}
@@ -87,7 +87,7 @@ impl<T: Copy + Default> Default for Parts<T> {
 	}
 }
 
-/// A resource that is opened on its own.
+/// A resource that is opened separately.
 #[derive(
 	Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode, DecodeWithMemTracking,
 )]
@@ -123,7 +123,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn each_part_has_a_number_of_its_own() {
+	fn each_part_has_its_own_number() {
 		for (number, part) in (0..).zip(Part::all()) {
 			assert_eq!(
 				(part.number(), Part::of_number(number)),

@@ -1,8 +1,8 @@
 //! The plot: nodes on disk, each made of sixteen earlier ones of its group.
 //!
-//! A group is made in memory, in sequence; a node depends on nodes at all distances before it, so whoever leaves a
-//! part of a group out computes tens or hundreds of nodes for one read. A plot belongs to an agent's key and is made
-//! once.
+//! A group is made in memory, in sequence. A node depends on nodes at all distances before it, so a prover
+//! without a part of a group computes tens or hundreds of nodes for one read. A plot belongs to an agent's
+//! key and is made once.
 
 use super::{
 	hash::{Block, Compress, Hash, fill, fold, key, place_u32, place_u64, stream, u64_at},
@@ -12,28 +12,28 @@ use super::{
 use chacha20::rand_core::Rng;
 use codec::{Decode, Encode};
 
-/// Bytes of a node.
+/// Size of a node, in bytes.
 pub const NODE: usize = 256;
-/// Blocks of a node.
+/// Number of blocks of a node.
 const BLOCKS: usize = NODE / 64;
-/// Earlier nodes that a node is made of.
+/// Number of earlier nodes that a node is made of.
 pub const PARENTS: usize = 16;
-/// Bytes of one read.
+/// Size of one read, in bytes.
 pub const READ: usize = 4_096;
-/// Nodes of one read.
+/// Number of nodes of one read.
 pub const NODES: usize = READ / NODE;
-/// Level of the trees at which a node stands for one read.
+/// Level of the trees at which a node covers one read.
 pub const READ_LEVEL: u32 = NODES.trailing_zeros();
 
 /// A node, as blocks.
 pub type Node = [Block; BLOCKS];
 
-/// Nodes between one and the latest whose parents are fetched from memory meanwhile.
+/// Distance, in nodes, at which the parents of later nodes are prefetched from memory.
 const AHEAD: usize = 16;
-/// Nodes that are made between two questions whether to go on: some milliseconds.
+/// Number of nodes that are made between two calls of `goes_on`: some milliseconds.
 const STRETCH: usize = 1 << 12;
 
-/// A plot's seed, and how large its groups are.
+/// A plot's seed, and the size of its groups.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Recipe {
 	seed: Hash,
@@ -41,14 +41,14 @@ pub struct Recipe {
 	group: u32,
 }
 
-/// Nodes of a group of 1 GiB.
+/// Number of nodes of a group of 1 GiB.
 pub const GROUP: u32 = 1 << 22;
 /// Bytes of such a group.
 pub const GROUP_BYTES: u64 = GROUP as u64 * NODE as u64;
 
 impl Recipe {
-	/// The plot of an agent on a chain. `group` is the nodes of a group, a multiple of [`NODES`]: [`GROUP`], or fewer on
-	/// development chains.
+	/// Creates the recipe of an agent's plot on a chain. `group` is the number of nodes of a group, a
+	/// multiple of [`NODES`]: [`GROUP`], or fewer on development chains.
 	pub fn new(genesis: &Hash, agent: &Hash, group: u32) -> Self {
 		Self {
 			seed: key("plot", &[genesis, agent]),
@@ -86,8 +86,8 @@ impl Recipe {
 		TreeKey::new(&self.seed, "groups", 0)
 	}
 
-	/// The places of a node's parents in its group, and the block before its first. `None` for the first sixteen
-	/// nodes, which have none.
+	/// The places of a node's parents in its group, and the block before its first. `None` for the first
+	/// sixteen nodes, which have none.
 	pub fn parents(&self, group: u32, node: u32) -> Option<([u32; PARENTS], Block)> {
 		if (node as usize) < PARENTS {
 			return None;
@@ -111,7 +111,7 @@ impl Recipe {
 		bytes
 	}
 
-	/// A node, of what its parents are.
+	/// Computes a node from its parents.
 	pub fn node(
 		&self,
 		compress: Compress,
@@ -152,7 +152,7 @@ impl Recipe {
 		})
 	}
 
-	/// Makes a group in memory, for as long as `goes_on`. Returns whether it is whole.
+	/// Makes a group in memory, as long as `goes_on` is true. Returns whether the group is whole.
 	pub fn make_group(
 		&self,
 		compress: Compress,
@@ -185,7 +185,7 @@ impl Recipe {
 		true
 	}
 
-	/// The hashes that stand for a group's reads in its tree.
+	/// Returns the hashes of a group's reads in its tree.
 	pub fn read_hashes(&self, group: u32, nodes: &[Node]) -> Vec<Hash> {
 		let key = self.nodes_key(group);
 		let pieces: &[[u8; NODE]] = flat(nodes);
@@ -202,7 +202,7 @@ impl Recipe {
 		Tree::over(&self.nodes_key(group), READ_LEVEL, reads)
 	}
 
-	/// The hash that stands for one read, whose first node is `first`.
+	/// Returns the hash of one read, whose first node is `first`.
 	pub fn read_hash(&self, compress: Compress, group: u32, first: u32, read: &[u8; READ]) -> Hash {
 		let key = self.nodes_key(group);
 		let mut level = Vec::with_capacity(NODES);
@@ -227,9 +227,9 @@ fn flat(nodes: &[Node]) -> &[[u8; NODE]] {
 	nodes.as_flattened().as_flattened().as_chunks().0
 }
 
-/// Returns a strand's seed, which is its first state and the key of all that follow. So no state is another trial's. It
-/// depends on the plot's root, so that a plot is fixed before it is read: otherwise a prover could alter a node of each
-/// read until the next one leads to a page that it holds.
+/// Returns a strand's seed, which is its first state and the key of all that follow. So no state is another
+/// trial's. It depends on the plot's root, so that a plot is fixed before it is read: otherwise a prover
+/// could alter a node of each read until the next one leads to a page that it holds.
 pub fn strand_seed(start: &Hash, plot: &Hash, strand: u32) -> Hash {
 	key("strand", &[start, plot, &strand.to_le_bytes()])
 }
@@ -274,7 +274,7 @@ mod tests {
 				"{node}: {parents:?}"
 			);
 		}
-		// Each octave of distances as often as another.
+		// All octaves of distances are equally frequent.
 		let mut octaves = [0u32; 22];
 		for node in GROUP - 4_096..GROUP {
 			for parent in recipe.parents(3, node).unwrap().0 {
@@ -331,7 +331,7 @@ mod tests {
 		);
 	}
 
-	/// The reads that one page takes on average where the nodes that are not kept are made of their parents.
+	/// Returns the average number of reads for one page, if missing nodes are computed from their parents.
 	fn reads_a_page(recipe: &Recipe, kept: &[bool]) -> f64 {
 		let nodes = kept.len();
 		let parents: Vec<Vec<u32>> = (0..nodes as u32)
@@ -389,7 +389,8 @@ mod tests {
 		}
 	}
 
-	/// Leaves out, from the first to the last, the nodes that take at most so many reads and computed nodes now.
+	/// Leaves out, from the first to the last, the nodes that take at most this number of reads and computed
+	/// nodes.
 	fn kept_where_dear(recipe: &Recipe, nodes: usize, reads: usize, computed: usize) -> Vec<bool> {
 		let mut needs: Vec<Option<(BTreeSet<usize>, BTreeSet<u32>)>> = Vec::new();
 		for node in 0..nodes as u32 {

@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Samples over all lanes.
+/// Number of samples over all lanes.
 pub(super) const SAMPLES: u32 = 64;
-/// Samples in the lane whose digests are all shown.
+/// Number of samples in the lane whose digests are all opened.
 pub(super) const OF_LANE: u32 = 16;
 
 /// Sizes of the lanes and of their memory.
@@ -32,10 +32,10 @@ pub struct Size {
 }
 
 impl Size {
-	/// Most stages that are verified.
+	/// Maximum number of stages that are verified.
 	const MAX_STAGES: u32 = 1 << 20;
 
-	/// Fails on sizes outside their limits.
+	/// Fails if a size is out of range.
 	pub fn check(&self) -> Result<(), Reject> {
 		let within = (1..=MAX_LANES).contains(&self.lanes)
 			&& (1..=Self::MAX_STAGES).contains(&self.stages)
@@ -50,7 +50,7 @@ pub struct Proof {
 	size: Size,
 	runs: Vec<Run>,
 	tree: Tree,
-	/// Until it is given back.
+	/// The memory, until it is released.
 	memory: Mutex<Option<Arc<Memory>>>,
 }
 
@@ -80,8 +80,8 @@ impl At {
 	}
 }
 
-/// Returns the lane whose digests are all opened, the same for all seats, and the samples in their order in the openings: those of that lane
-/// first.
+/// Returns the lane whose digests are all opened, which is the same for all seats, and the samples in the
+/// order of the openings: those of that lane first.
 fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 	let each = u64::from(size.stages) * (LEGS * WORDS) as u64;
 	let lane = draw.shared(size.lanes.into());
@@ -98,7 +98,8 @@ fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 }
 
 impl Proof {
-	/// Runs the trial with this start over filled memory, all lanes in parallel. Returns `None` once `wanted` is false.
+	/// Runs the trial with this start over filled memory, all lanes in parallel. Returns `None` once
+	/// `wanted` is false.
 	pub fn run(
 		base: &Hash,
 		start: &Hash,
@@ -125,7 +126,7 @@ impl Proof {
 		Some(Self::of_runs(base, start, size, runs?, Some(memory)))
 	}
 
-	/// The proof of lanes that have run, in whatever way; dishonest provers of tests have their own.
+	/// Creates the proof of lanes that have run by any rules; dishonest provers in tests have their own.
 	#[doc(hidden)]
 	pub fn of_runs(
 		base: &Hash,
@@ -147,7 +148,7 @@ impl Proof {
 		}
 	}
 
-	/// Its root.
+	/// Returns its root.
 	pub fn root(&self) -> Hash {
 		self.tree.root()
 	}
@@ -159,7 +160,7 @@ impl Proof {
 
 	/// Appends the openings of a draw to `out`, which takes all cores for a moment.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) {
-		// Memory that is given back meanwhile stays until the openings are done.
+		// Memory that is released meanwhile stays until the openings are complete.
 		let memory = self.memory.lock().clone();
 		match &memory {
 			Some(memory) => self.open_over(draw, || Filled(memory.cells()), out),
@@ -167,7 +168,7 @@ impl Proof {
 		}
 	}
 
-	/// The same over cells of one's own.
+	/// Does the same over other cells.
 	#[doc(hidden)]
 	pub fn open_over<C: Cells>(
 		&self,
@@ -242,7 +243,7 @@ pub fn verify(
 	Ok(())
 }
 
-/// The lane of which all digests are known.
+/// The lane whose digests are all known.
 struct Whole<'a> {
 	lane: u16,
 	digests: &'a [Digest],
@@ -398,7 +399,7 @@ mod tests {
 		}
 	}
 
-	/// The share of draws that find a prover out, whose lanes go this way.
+	/// Returns the share of draws that detect a prover whose lanes follow these rules.
 	fn found(way: impl Fn(u16) -> Way) -> f64 {
 		let memory = filled(&LONG);
 		let run = |number| {
@@ -412,7 +413,7 @@ mod tests {
 		let draws = 0..40u8;
 		let found = draws.clone().filter(|nonce| {
 			let mut shown = Vec::new();
-			// All of it is new with each draw, the shared part too.
+			// Each draw is new, including the shared part.
 			let draw = Draw::new(&START, &root, &[*nonce; 32], &[*nonce; 32]);
 			proof.open(&draw, &mut shown);
 			let mut reader = Reader::new(&shown);
@@ -430,7 +431,8 @@ mod tests {
 	#[test]
 	fn lanes_that_ignore_what_ran_before_are_found_out() {
 		assert_eq!(found(|_| Way::HONEST), 0.0, "the test itself is sound");
-		// Cut in two at a made-up state: the second half is computed beside the first, without the hash over it.
+		// Cut in two at a made-up state: the second half is computed concurrently with the first, without
+		// the hash over it.
 		let cut = Way {
 			keys: |stage, running| match stage {
 				0..20 => keys_of(Compress::new(), running),
@@ -439,7 +441,7 @@ mod tests {
 			begins: |stage, state| if stage == 20 { [9; WORDS] } else { state },
 		};
 		assert_eq!(found(|_| cut), 1.0, "half of all words are wrong");
-		// A part of one lane alone.
+		// Only a part of one lane.
 		let tenth = Way {
 			keys: |stage, running| match stage {
 				36.. => [7; WORDS],

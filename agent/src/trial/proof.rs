@@ -1,4 +1,4 @@
-//! The roots of a trial under one attested root, and what a checker asks to see of them.
+//! The roots of a trial under one attested root, and a checker's challenge to open them.
 
 use super::{
 	disk,
@@ -12,11 +12,13 @@ use super::{
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use sp_core::H256;
 
-/// Longest openings of one GPU, in bytes, but for the roots of its turns: for matrices up to the largest line.
+/// Maximum length of the openings of one GPU, in bytes, without the roots of its turns: for matrices up to
+/// the largest line.
 const GPU_LIMIT: usize = 5 << 20;
-/// The same of the lanes: all digests of one among them, 1 MB in production, and 16 bytes for each further stage.
+/// Maximum length of the openings of the lanes, in bytes: all digests of one lane, 1 MB in production, and
+/// 16 bytes for each further stage.
 const SAMPLES_LIMIT: usize = 1 << 20;
-/// The same of the disk.
+/// Maximum length of the openings of the disk, in bytes.
 const DISK_LIMIT: usize = 2 << 20;
 
 /// The roots of a trial. A resource that failed, or that the worker does not show, has root 0.
@@ -47,7 +49,7 @@ impl Roots {
 		)
 	}
 
-	/// Returns whether there are as many roots as the sizes say.
+	/// Returns whether the number of roots agrees with the sizes.
 	pub fn is_whole(&self) -> bool {
 		self.gpus.len() == usize::from(self.sizes.gpus) && self.gpus.len() <= matrix::Size::MAX_GPUS
 	}
@@ -63,7 +65,7 @@ impl Roots {
 	}
 }
 
-/// The randomness that a checker draws its samples from. It is the same in every try.
+/// Randomness that a checker draws its samples from. It is the same in every try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Challenge {
 	/// `R(a + 1)`: the randomness of the block after the attestation.
@@ -73,13 +75,13 @@ pub struct Challenge {
 }
 
 impl Challenge {
-	/// The challenge of a checker's agent, whose secret nobody else knows.
+	/// Returns the challenge of a checker's agent, whose secret only it knows.
 	pub fn new(secret: &[u8; 32], root: &Hash, open_seed: H256) -> Self {
 		let nonce = key("nonce", &[secret, root, open_seed.as_bytes()]);
 		Self { open_seed, nonce }
 	}
 
-	/// Its draw of a trial.
+	/// Returns its draw of a trial.
 	pub fn draw(&self, job: &Job, trial_seed: &H256, root: &Hash) -> Draw {
 		Draw::new(&job.start(trial_seed), root, &self.open_seed.0, &self.nonce)
 	}
@@ -116,7 +118,7 @@ pub fn verify(
 	Ok(Vec::new())
 }
 
-/// Returns the longest openings of a resource, in bytes.
+/// Returns the maximum length of a resource's openings, in bytes.
 pub fn limit(job: &Job, sizes: &Sizes, resource: Resource) -> usize {
 	match resource {
 		Resource::Gpus => {

@@ -1,23 +1,24 @@
 //! Memory filled from a round's seed, page by page.
 //!
-//! A page depends on the seed and its number alone, so a checker computes the one that it looks at. It takes 1,536
-//! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it. A prover that
-//! keeps half of a page still computes more than a third of it for a read, but not all of that in sequence:
-//! `docs/recomputation.md`.
+//! A page depends only on the seed and its number, so a checker computes just the page that it verifies.
+//! That takes 1,536 compressions in sequence, each over blocks that the one before names: about 1,700 times
+//! a read of the page. A prover that keeps half of a page still computes more than a third of it for a read,
+//! but not all of that in sequence: `docs/recomputation.md`.
 
 use super::hash::{Block, Compress, Hash, fill, fold, key, place_u32, u32_at};
 use std::collections::BTreeSet;
 
 /// Bytes of a page.
 pub const PAGE: usize = 32 << 10;
-/// Bytes of a cell: what one read takes.
+/// Size of a cell, in bytes: the size of one read.
 pub const CELL: usize = 64;
 /// Cells of a page.
 pub const CELLS: usize = PAGE / CELL;
 /// Passes over a page.
 const PASSES: usize = 3;
-/// Drawn blocks that enter each block: one by each word of the block before. With four, labels kept from all passes
-/// break the chains, and other cores recompute a fifth of the memory in time (`docs/recomputation.md`).
+/// Drawn blocks that enter each block: one by each word of the block before. With four, labels kept from all
+/// passes break the chains, and other cores recompute a fifth of the memory in time
+/// (`docs/recomputation.md`).
 const EARLIER: usize = 16;
 
 /// A page, as blocks.
@@ -28,7 +29,8 @@ pub fn fill_page(compress: Compress, base: &Hash, number: u64, page: &mut Page) 
 	fill_drawing(compress, base, number, page, |_, _| ());
 }
 
-/// The same, and reports each label's drawn places. Label `512 · pass + i` is the block at `i` after a pass.
+/// Does the same, and reports each label's drawn places. Label `512 · pass + i` is the block at `i` after a
+/// pass.
 #[inline(always)]
 fn fill_drawing(
 	compress: Compress,
@@ -66,8 +68,8 @@ fn fill_drawing(
 	}
 }
 
-/// Returns the labels whose blocks enter the input of each label of a page. Each label also takes the fold of the one
-/// before it. Two equal blocks cancel out and are not listed.
+/// Returns the labels whose blocks enter the input of each label of a page. Each label also takes the fold
+/// of the one before it. Two equal blocks cancel out and are not listed.
 #[doc(hidden)]
 pub fn page_graph(base: &Hash, number: u64) -> Vec<Vec<usize>> {
 	let mut page = Box::new([[0; CELL]; CELLS]);
@@ -128,13 +130,14 @@ mod tests {
 
 	#[test]
 	fn a_page_stays_what_it_is() {
-		// Another implementation has to come to the same: the blocks of page 5 of base 1.
+		// Another implementation must compute the same blocks of page 5 of base 1.
 		let page = page(1, 5);
 		let sums: Vec<u64> = [0, 1, 511].map(|at| u64_at(&page[at], 0)).to_vec();
 		assert_eq!(sums, EXPECTED);
 	}
 
-	/// The labels that each label of a page is made of. Label `512 · pass + i` is the block at `i` after a pass.
+	/// Returns the labels that each label of a page is made of. Label `512 · pass + i` is the block at `i`
+	/// after a pass.
 	fn graph(page_of: u8) -> Vec<Vec<usize>> {
 		let base = [page_of; 32];
 		let seed = key("page", &[&base, &0u64.to_le_bytes()]);
@@ -167,7 +170,7 @@ mod tests {
 		made_of
 	}
 
-	/// The labels that are computed for one label, where only some are kept.
+	/// Returns the labels to compute for one label, if only some are kept.
 	fn computed(made_of: &[Vec<usize>], kept: &[bool], label: usize) -> usize {
 		let mut seen = vec![false; made_of.len()];
 		let mut open = vec![label];
@@ -182,7 +185,7 @@ mod tests {
 		count
 	}
 
-	/// The part of a page's labels that a read takes on average.
+	/// Returns the part of a page's labels that a read takes on average.
 	fn cost(made_of: &[Vec<usize>], kept: &[bool]) -> f64 {
 		let last = made_of.len() - CELLS;
 		let all: usize = (last..made_of.len())
@@ -244,8 +247,8 @@ mod tests {
 		let chain = chains[last..].iter().sum::<usize>() as f64 / (CELLS * made_of.len()) as f64;
 		let cost = cost(&made_of, &kept);
 		println!("{cost:.3} of a page a read, {chain:.3} in sequence");
-		// With cores for all that can run side by side, the chain alone counts: `docs/recomputation.md`. With four draws
-		// in place of sixteen it was less than a tenth.
+		// With cores for all concurrent work, only the chain counts: `docs/recomputation.md`.
+		// With four draws in place of sixteen it was less than a tenth.
 		assert!(
 			cost > 0.5 && (0.15..0.25).contains(&chain),
 			"{cost}, {chain}"

@@ -22,21 +22,22 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Longest time in which memory is filled: no more is planned than fits in it.
+/// Maximum time for filling memory: the plan has no more than fits in it.
 pub const FILL_TIME: Duration = Duration::from_secs(200);
-/// Part of the time until the trial that filling may take, in percent: the rate is measured for a moment only.
+/// Part of the time until the trial that filling may take, in percent, since the rate is measured only
+/// briefly.
 const FILL_SHARE: u32 = 80;
-/// Pages that are filled to measure the rate, for each thread.
+/// Number of pages per thread that are filled to measure the rate.
 const MEASURED: usize = 32;
-/// Time after which a resource is given up: its root would come when none counts any more, by any checker's clock. The
-/// others are attested.
+/// Time after which the trial abandons a resource: by any checker's clock, its root would come too late to
+/// count. The other resources are attested.
 const GIVE_UP: Duration = Duration::from_secs(30);
-/// Part of the time until the trial in which a GPU has to be filled at the first try, in percent: those behind one that
-/// is too slow are filled again.
+/// Part of the time until the trial in which a GPU must be filled at the first try, in percent: the GPUs
+/// behind one that is too slow are filled again.
 const FIRST_FILL: u32 = 60;
-/// Memory that each lane takes for its states and hashes.
+/// Memory of each lane for its states and hashes, in bytes.
 const LANE_MEMORY: u64 = 20_000_000;
-/// Matrices of a window that is smaller than planned which are left out, so that it can be filled once more.
+/// Number of matrices left out of a window that is smaller than planned, so that it can be filled once more.
 const SPARE_MATRICES: u32 = 4;
 /// Root of a resource that is not shown.
 const NONE: Hash = [0; 32];
@@ -47,29 +48,29 @@ pub struct Machine<'a> {
 	pub devices: Vec<Arc<dyn Device>>,
 	/// Memory that can be filled, in bytes.
 	pub memory: u64,
-	/// Memory that can be filled where that was planned before: more than what a plan takes.
+	/// Memory that can be filled for an earlier plan, in bytes: more than a new plan takes.
 	pub memory_again: u64,
-	/// Groups of the plot that are ready.
+	/// Number of ready groups of the plot.
 	pub groups: u32,
 	/// Keeps other work of this agent away until the trial is over.
 	pub undisturbed: Box<dyn Send>,
-	/// Opens the plot for a trial. `None` where it has fewer groups by now.
+	/// Opens the plot for a trial. `None` if it has fewer groups by now.
 	pub plot: &'a (dyn Fn(disk::Size) -> std::io::Result<Option<disk::Ready>> + Sync),
 }
 
-/// Reasons for not opening a resource.
+/// Reason why a resource is not opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotOpened {
 	/// The device is busy with another trial.
-	#[error("another trial has the device")]
+	#[error("the device is busy with another trial")]
 	Busy,
 	/// The attested work cannot be computed again.
-	#[error("what was attested is gone")]
+	#[error("the attested work is lost and cannot be computed again")]
 	Gone,
 }
 
-/// A machine that is ready for a trial: everything that does not depend on the trial's seed is computed, and the sizes
-/// are fixed.
+/// A machine that is ready for a trial: everything that does not depend on the trial's seed is computed, and
+/// the sizes are fixed.
 pub struct Prepared {
 	job: Job,
 	base: Hash,
@@ -82,9 +83,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-	/// Prepares a job. With `fixed` sizes exactly these are prepared, as far as the machine still has them. Otherwise no
-	/// more memory is planned than is filled in the time that is `left`, where times are judged. Returns `None` once
-	/// `wanted` is false.
+	/// Prepares a job. With `fixed` sizes, prepares exactly these, as far as the machine still has them.
+	/// Otherwise, if times are judged, it plans no more memory than it can fill in the time that is `left`.
+	/// Returns `None` once `wanted` is false.
 	pub fn new(
 		job: &Job,
 		fixed: Option<Sizes>,
@@ -94,7 +95,7 @@ impl Prepared {
 	) -> Option<Self> {
 		let base = job.base();
 		let sizes = fixed.unwrap_or_else(|| planned(job, &base, &machine, left));
-		// A GPU that is not filled when the trial begins is late whatever it shows, and must not hold up the rest.
+		// A GPU that is not filled at the trial's start is late in any case, and must not delay the others.
 		let begun = Instant::now();
 		let in_time = left.filter(|_| job.bench.is_full());
 		let gpus_wanted = |share: u32| {
@@ -113,7 +114,7 @@ impl Prepared {
 			let memory = match bytes <= most || sizes.pages == 1 {
 				true => Memory::new(sizes.pages)
 					.map(|mut memory| memory.fill(&base, wanted).then_some(memory)),
-				// After a restart others may have it.
+				// After a restart, other programs may have the memory.
 				false => Err(std::io::Error::from(std::io::ErrorKind::OutOfMemory)),
 			};
 			(filling.join().unwrap_or_default(), memory)
@@ -125,13 +126,14 @@ impl Prepared {
 			tracing::warn!(
 				%error,
 				mib = (sizes.pages * PAGE as u64) >> 20,
-				"the memory of a trial cannot be filled: no core is shown. See what else uses the machine's memory"
+				"cannot fill the memory of a trial, so it shows no cores and no memory. See what else uses the \
+				 machine's memory"
 			);
 			None
 		});
 		let mut sizes = sizes;
 		if fixed.is_none() {
-			// What could not be had is not claimed. All windows have the size of the smallest.
+			// Missing GPUs are not shown. All windows have the size of the smallest.
 			sizes.gpus = windows.len() as u8;
 			let least = windows.iter().map(|window| window.matrices()).min();
 			sizes.window = match least {
@@ -145,7 +147,7 @@ impl Prepared {
 		let plot = match sizes.groups {
 			0 => None,
 			_ => (machine.plot)(job.disk(&sizes)).unwrap_or_else(|error| {
-				tracing::warn!(%error, "the plot cannot be read: no disk is shown");
+				tracing::warn!(%error, "cannot read the plot, so the trial shows no disk. Check the disk (dmesg)");
 				None
 			}),
 		};
@@ -160,12 +162,12 @@ impl Prepared {
 		})
 	}
 
-	/// Its sizes.
+	/// Returns its sizes.
 	pub fn sizes(&self) -> &Sizes {
 		&self.sizes
 	}
 
-	/// Its job.
+	/// Returns its job.
 	pub fn job(&self) -> &Job {
 		&self.job
 	}
@@ -195,7 +197,10 @@ impl Prepared {
 				let proof =
 					disk::Proof::run(self.plot.clone()?, start, goes_on).inspect_err(|error| {
 						if wanted() {
-							tracing::warn!(%error, "the plot cannot be read in time: no disk is shown");
+							tracing::warn!(
+								%error,
+								"cannot read the plot in time, so the trial shows no disk. See what else uses the disk"
+							);
 						}
 					});
 				let proof = proof.ok()?;
@@ -214,7 +219,7 @@ impl Prepared {
 		if !wanted() {
 			return None;
 		}
-		// A trial that is canceled is followed by the one that counts.
+		// A canceled trial keeps it: the one that counts follows.
 		drop(self.undisturbed.lock().take());
 		let roots = Roots {
 			sizes: self.sizes,
@@ -243,7 +248,7 @@ impl Prepared {
 		tell: &(dyn Fn(Part, Hash) + Sync),
 		wanted: &(dyn Fn() -> bool + Sync),
 	) -> Option<matrix::Ran> {
-		// After a restart some may be missing: then none is shown.
+		// After a restart, some GPUs may be missing: then none is shown.
 		if self.sizes.gpus == 0 || self.windows.len() < usize::from(self.sizes.gpus) {
 			return None;
 		}
@@ -254,18 +259,18 @@ impl Prepared {
 		matrix::run_all(windows, &self.base, start, size, &mark, wanted)
 			.inspect_err(|error| {
 				if *error != DeviceError::Canceled {
-					tracing::warn!(%error, "a GPU failed in the trial: this check shows no GPU of this worker");
+					tracing::warn!(%error, "a GPU failed in the trial, so it shows no GPUs. Check its driver (nvidia-smi, dmesg)");
 				}
 			})
 			.ok()
 	}
 
-	/// Returns whether nothing was given back yet.
+	/// Returns whether nothing was released yet.
 	pub fn is_whole(&self) -> bool {
 		self.memory.lock().is_some()
 	}
 
-	/// Gives the memory back, of the machine and of its GPUs.
+	/// Releases the memory of the machine and of its GPUs.
 	fn release(&self) {
 		*self.memory.lock() = None;
 		for window in &self.windows {
@@ -277,8 +282,9 @@ impl Prepared {
 /// A device, and its window once that is filled.
 type Chosen<'a> = (&'a Arc<dyn Device>, Option<Arc<dyn Window>>);
 
-/// Fills the windows of as many devices as are wanted, in order of use. One that fails, or has too little memory, gives
-/// its place to the next; the seed of a fill has the GPU's number, so those behind it are filled again.
+/// Fills the windows of the wanted number of devices, in order of use. The next device replaces one that
+/// fails or has too little memory. The seed of a fill contains the GPU's number, so those behind it are
+/// filled again.
 fn fill_all(
 	job: &Job,
 	base: &Hash,
@@ -298,7 +304,7 @@ fn fill_all(
 				return Some(window.into());
 			}
 			Ok(window) => format!(
-				"it has memory for {} of {} matrices, which shows no class",
+				"it has memory for {} of {} matrices, too little to show a class",
 				window.matrices(),
 				sizes.window
 			),
@@ -404,23 +410,23 @@ impl Proof {
 		self.root
 	}
 
-	/// The roots under it.
+	/// Returns the roots under the attested root.
 	pub fn roots(&self) -> &Roots {
 		&self.roots
 	}
 
-	/// The seed of the trial.
+	/// Returns the seed of the trial.
 	pub fn trial_seed(&self) -> H256 {
 		self.trial_seed
 	}
 
-	/// The machine as it was prepared.
+	/// Returns the prepared machine.
 	pub fn prepared(&self) -> &Arc<Prepared> {
 		&self.prepared
 	}
 
-	/// Returns the verdict on it by this machine's own clock, without the way to a checker and without bandwidth, and
-	/// remarks on each claim that is not shown whole.
+	/// Returns the verdict on it by this machine's own clock, without the network's delay and without
+	/// bandwidth, and remarks on each claim that is not shown whole.
 	pub fn judged(&self) -> (Verdict, Vec<String>) {
 		let (proved, arrivals) = self.evidence();
 		verdict::judge(
@@ -433,7 +439,7 @@ impl Proof {
 		)
 	}
 
-	/// Returns each claim but the bandwidth, with what is shown of it by this machine's own clock.
+	/// Returns each claim except the bandwidth, with the amount shown by this machine's own clock.
 	pub fn figures(&self) -> Vec<Figure> {
 		let (proved, arrivals) = self.evidence();
 		verdict::figures(&self.prepared.job, &self.roots, &proved, &arrivals)
@@ -452,8 +458,8 @@ impl Proof {
 		(proved, arrivals)
 	}
 
-	/// Puts what was attested before a restart in place of the roots that were computed since. A resource that came to
-	/// another root is gone.
+	/// Replaces the computed roots with those attested before a restart. A resource with another root is
+	/// lost.
 	pub fn attested(mut self, before: Roots) -> Self {
 		if self.roots.gpus != before.gpus {
 			self.gpus = None;
@@ -479,7 +485,7 @@ impl Proof {
 				gpus.open(&draw, &mut out).map_err(|error| match error {
 					DeviceError::Busy => NotOpened::Busy,
 					error => {
-						tracing::error!(%error, "the GPUs' part of a proof cannot be opened");
+						tracing::error!(%error, "cannot open the GPUs' part of a proof. Check their driver (nvidia-smi, dmesg)");
 						NotOpened::Gone
 					}
 				})?;
@@ -491,7 +497,7 @@ impl Proof {
 			Resource::Disk => {
 				let disk = self.disk.as_ref().ok_or(NotOpened::Gone)?;
 				disk.open(&draw, &mut out).map_err(|error| {
-					tracing::warn!(%error, "the plot's part of a proof cannot be opened");
+					tracing::warn!(%error, "cannot open the plot's part of a proof. Check the disk (dmesg)");
 					NotOpened::Gone
 				})?;
 			}
@@ -499,7 +505,7 @@ impl Proof {
 		Ok(out)
 	}
 
-	/// Gives back the memory. What is opened after that is computed again.
+	/// Releases the memory. Later openings compute the work again.
 	pub fn release(&self) {
 		if let Some(processor) = &self.processor {
 			processor.release();

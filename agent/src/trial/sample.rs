@@ -1,7 +1,7 @@
 //! Draws of samples, and the reader of their openings.
 //!
-//! Openings are a sequence of fixed-size parts without counts or lengths, which both sides derive from sizes and draw.
-//! So a verifier needs no memory beyond the message, whatever its contents.
+//! Openings are a sequence of fixed-size parts without counts or lengths, which both sides derive from sizes
+//! and draw. So a verifier needs no memory beyond the message, whatever its contents.
 
 use super::hash::{Hash, key, place_u64, stream};
 use chacha20::rand_core::Rng;
@@ -19,7 +19,7 @@ pub enum Kind {
 	Lanes = 3,
 	/// Reads of the plot.
 	Disk = 4,
-	/// The lane whose digests are all shown, and words of its legs.
+	/// The one lane whose digests are all opened, and words of its legs.
 	Lane = 5,
 	/// Lines of the products of a GPU's fill whose results stay in memory.
 	Kept = 6,
@@ -28,14 +28,14 @@ pub enum Kind {
 /// A checker's draw of a proof.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Draw {
-	/// One checker's own.
+	/// Seed of one checker's samples.
 	own: Hash,
-	/// That of all checkers of the proof.
+	/// Seed of samples that all checkers of the proof share.
 	shared: Hash,
 }
 
 impl Draw {
-	/// Draws by `K(open; start, root, R(a + 1), nonce)`, and by the same without the nonce.
+	/// Draws by `K(open; start, root, R(a + 1), nonce)`, and for all checkers by the same without the nonce.
 	pub fn new(start: &Hash, root: &Hash, randomness: &Hash, nonce: &Hash) -> Self {
 		Self {
 			own: key("open", &[start, root, randomness, nonce]),
@@ -43,18 +43,18 @@ impl Draw {
 		}
 	}
 
-	/// The places of `samples` samples among `count`: one in each of as many equal spans. `gpu` is 0 for what is
-	/// no GPU's.
+	/// Returns the places of `samples` samples among `count`: one in each of as many equal spans. `gpu` is 0
+	/// for other resources.
 	pub fn places(&self, kind: Kind, gpu: u8, samples: u32, count: u64) -> Vec<u64> {
 		self.from(kind, gpu, 0, samples, count)
 	}
 
-	/// A place among `count` that is the same for all checkers of the proof.
+	/// Returns a place among `count` that is the same for all checkers of the proof.
 	pub fn shared(&self, count: u64) -> u64 {
 		place_u64(stream(&self.shared, 0, 0).next_u64(), count)
 	}
 
-	/// The same as [`places`](Self::places) by the streams from number `first` on.
+	/// Returns places like [`places`](Self::places), from the streams from number `first` on.
 	pub fn from(&self, kind: Kind, gpu: u8, first: u32, samples: u32, count: u64) -> Vec<u64> {
 		let spans = u128::from(samples) << 32;
 		let place = |k: u32| {
@@ -66,7 +66,7 @@ impl Draw {
 	}
 }
 
-/// Reasons for rejecting openings.
+/// Reason for rejecting openings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reject {
 	/// A size is outside its limits.
@@ -85,12 +85,12 @@ pub enum Reject {
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-	/// From the beginning.
+	/// Creates a reader at the beginning.
 	pub fn new(bytes: &'a [u8]) -> Self {
 		Self(bytes)
 	}
 
-	/// The next bytes.
+	/// Reads the next `length` bytes.
 	pub fn bytes(&mut self, length: usize) -> Result<&'a [u8], Reject> {
 		let (bytes, rest) = self.0.split_at_checked(length).ok_or(Reject::Length)?;
 		self.0 = rest;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
 		Ok(bytes)
 	}
 
-	/// The next pieces of `N` bytes.
+	/// Reads the next `count` pieces of `N` bytes.
 	pub fn arrays<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], Reject> {
 		let length = count.checked_mul(N).ok_or(Reject::Length)?;
 		Ok(self.bytes(length)?.as_chunks().0)
@@ -120,8 +120,8 @@ impl<'a> Reader<'a> {
 pub(super) mod tests {
 	use super::*;
 
-	/// Asserts that `check` accepts these openings, and rejects them when they are shorter, longer, or changed in any
-	/// byte; tries one byte in `step`.
+	/// Asserts that `check` accepts these openings, and rejects them when they are shorter, longer, or
+	/// changed in any byte; tries one byte in `step`.
 	pub fn believes_nothing_else(
 		shown: &[u8],
 		step: usize,

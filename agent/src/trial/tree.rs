@@ -16,7 +16,7 @@ impl TreeKey {
 		Self(key("tree", &[seed, kind.as_bytes(), &number.to_le_bytes()]))
 	}
 
-	/// Its bytes.
+	/// Returns its bytes.
 	pub(crate) fn bytes(&self) -> &Hash {
 		&self.0
 	}
@@ -72,7 +72,7 @@ impl TreeKey {
 		compress.half(&self.0, &block, counter(level, place))
 	}
 
-	/// The level above: half as many nodes, a last one without a partner as it is.
+	/// Returns the level above, with half as many nodes; a last node without a sibling moves up unchanged.
 	pub fn above(&self, level: u32, below: &[Hash]) -> Vec<Hash> {
 		let words = words_from_le_bytes_32(&self.0);
 		let (pairs, rest) = below.as_chunks::<2>();
@@ -111,8 +111,8 @@ impl TreeKey {
 		nodes.pop().unwrap_or_default()
 	}
 
-	/// The node that a path leads to, from place `place` of a level of `count` nodes, at most `levels` up;
-	/// `None` if the path has too few hashes or too many.
+	/// Returns the node that a path leads to, from place `place` of a level of `count` nodes, at most
+	/// `levels` up; `None` if the path has the wrong number of hashes.
 	pub fn climb(
 		&self,
 		compress: Compress,
@@ -149,10 +149,10 @@ fn counter(level: u32, place: u64) -> u64 {
 	(u64::from(level) << 56) + place
 }
 
-/// A tree, all of it from one level on.
+/// A tree from one level up.
 #[derive(Clone, Debug)]
 pub struct Tree {
-	/// From the lowest that is kept up to the root.
+	/// Levels from the lowest that is kept up to the root.
 	levels: Vec<Vec<Hash>>,
 }
 
@@ -168,7 +168,7 @@ impl Tree {
 		Self { levels }
 	}
 
-	/// Its root; zeros over nothing.
+	/// Returns its root; zeros over nothing.
 	pub fn root(&self) -> Hash {
 		self.levels[self.levels.len() - 1]
 			.first()
@@ -181,7 +181,8 @@ impl Tree {
 		&self.levels[0]
 	}
 
-	/// Returns the siblings from a place of the lowest level up to the root; a node without a sibling adds none.
+	/// Returns the siblings from a place of the lowest level up to the root; a node without a sibling adds
+	/// none.
 	pub fn path(&self, mut place: usize) -> Vec<Hash> {
 		let mut path = Vec::with_capacity(self.levels.len());
 		for level in &self.levels[..self.levels.len() - 1] {

@@ -1,5 +1,5 @@
-//! The verdict on a worker: a pure function of its sizes, the resources whose openings were verified, and the times at
-//! which its parts arrived. Each figure is the lesser of what is claimed and what is shown.
+//! The verdict on a worker: a pure function of its sizes, the resources whose openings were verified, and
+//! the arrivals of its parts. Each figure is the lesser of the claimed and the shown amount.
 
 use super::{
 	hash::Hash,
@@ -16,16 +16,16 @@ use std::time::Duration;
 /// Arrivals of a worker's parts by one checker's clock, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Arrivals {
-	/// The start of the trial. `None` if the checker's agent did not receive it, or was away.
+	/// Start of the trial. `None` if the checker's agent did not receive it, or was down.
 	pub start: Option<u64>,
-	/// The first arrival of each part, with its hash.
+	/// First arrival of each part, with its hash.
 	pub at: Parts<Option<(u64, Hash)>>,
 }
 
 impl Arrivals {
-	/// Returns the time from the start to the arrival of a part with this hash. `None` if no start is known, and for
-	/// a part that did not arrive or arrived first with another hash: it was not known then, and is asked for after
-	/// every limit.
+	/// Returns the time from the start to the arrival of a part with this hash. `None` if no start is known,
+	/// and for a part that did not arrive, or arrived first with another hash: the worker did not know it
+	/// then, and the checker asks for it only after every limit.
 	pub fn after(&self, part: Part, hash: &Hash) -> Option<Duration> {
 		let (at, heard) = self.at.get(part)?;
 		let since = at.saturating_sub(self.start?);
@@ -51,8 +51,9 @@ impl Proved {
 	}
 }
 
-/// Returns the verdict on a worker that served its check, and remarks on each claim that is not shown whole. `rates` is
-/// `None` where the checker has no opinion on the bandwidth. Only a `full` check judges disk and bandwidth.
+/// Returns the verdict on a worker that served its check, and remarks on each claim that is not shown whole.
+/// `rates` is `None` if the checker has no opinion on the bandwidth. Only a `full` check judges disk and
+/// bandwidth.
 pub fn judge(
 	job: &Job,
 	roots: &Roots,
@@ -65,7 +66,7 @@ pub fn judge(
 	let gpus = judge.gpus();
 	let verdict = Verdict {
 		online: true,
-		// It is not rented: there is no customer whom it fails to serve.
+		// The worker is not rented, so it has no customer to serve.
 		service: true,
 		timed: arrivals.start.is_some(),
 		proof: true,
@@ -82,22 +83,22 @@ pub fn judge(
 	(verdict, judge.remarks)
 }
 
-/// A claim of a worker, and what a trial shows of it.
+/// A claim of a worker, and the amount that a trial shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Figure {
 	/// Name, with its unit.
 	pub name: &'static str,
-	/// The claim.
+	/// Claimed amount.
 	pub claim: u32,
-	/// The shown part of it.
+	/// Shown amount.
 	pub shown: u32,
-	/// Time from the start until it was known.
+	/// Time from the start to the arrival of its root or last mark.
 	pub after: Option<Duration>,
-	/// Time by which it has to be known to show all that ran.
+	/// Limit of that time for showing all that ran.
 	pub limit: Duration,
 }
 
-/// Returns each claim but the bandwidth, with what is shown of it.
+/// Returns each claim except the bandwidth, with the shown amount.
 pub fn figures(job: &Job, roots: &Roots, proved: &Proved, arrivals: &Arrivals) -> Vec<Figure> {
 	let mut judge = Judge::new(job, roots, proved, arrivals);
 	let spec = &job.spec;
@@ -151,24 +152,24 @@ struct Judge<'a> {
 	roots: &'a Roots,
 	proved: &'a Proved,
 	arrivals: &'a Arrivals,
-	/// True if times and sizes are evidence. On other chains work that is proved whole shows its claim.
+	/// Times and sizes are evidence. On other chains, work that is proved whole shows its claim.
 	timed: bool,
 	remarks: Vec<String>,
 }
 
-/// A time for people.
+/// Formats a time.
 fn secs(time: Duration) -> String {
 	format!("{:.1} s", time.as_secs_f64())
 }
 
-/// The arrival of a root, for people.
+/// Formats the arrival of a root.
 fn arrival(time: Option<Duration>) -> String {
 	time.map_or("its root did not arrive in time".into(), |time| {
 		format!("its root arrived after {}", secs(time))
 	})
 }
 
-/// Bytes in GB, for people.
+/// Formats bytes in GB.
 fn gb(bytes: u64) -> String {
 	format!("{:.1} GB", bytes as f64 / 1e9)
 }
@@ -185,7 +186,7 @@ impl<'a> Judge<'a> {
 		}
 	}
 
-	/// Returns the lesser of a claim and a shown figure, and remarks on the former if it is not shown.
+	/// Returns the lesser of a claimed and a shown amount. Adds a remark if the claim is not shown.
 	fn least(&mut self, claim: u32, shown: u32, unit: &str, why: impl FnOnce() -> String) -> u32 {
 		if shown < claim {
 			let why = why();
@@ -285,7 +286,7 @@ impl<'a> Judge<'a> {
 		claim.min(ran)
 	}
 
-	/// Returns the reason for which GPUs with these marks do not show the class.
+	/// Returns the reason why GPUs with these marks do not show the class.
 	fn too_little(&self, marks: &[Hash]) -> Option<String> {
 		let size = self.job.gpu(&self.roots.sizes);
 		let planned = self.job.plan().window;
@@ -385,7 +386,7 @@ pub(crate) mod tests {
 		}
 	}
 
-	/// The same with eight GPUs of a class that makes 5,000 turns in 10 s.
+	/// Returns the same trial with eight GPUs of a class that makes 5,000 turns in 10 s.
 	fn gpu_job() -> Job {
 		let mut job = job();
 		(job.spec.gpu_class, job.spec.gpu_count) = (1, 8);
@@ -433,7 +434,7 @@ pub(crate) mod tests {
 		}
 	}
 
-	/// Arrivals of lanes and disk after these times, and of GPUs that take `gpu_ms` for all turns.
+	/// Returns arrivals of lanes and disk after these times, and of GPUs that take `gpu_ms` for all turns.
 	fn arrivals(job: &Job, sizes: &Sizes, cpu_ms: u64, disk_ms: u64, gpu_ms: u64) -> Arrivals {
 		let start = 1_000_000;
 		let mut at = Parts::default();
@@ -455,7 +456,7 @@ pub(crate) mod tests {
 		up_mbps: 10_000,
 	});
 
-	/// The verdict on sizes whose parts come after these milliseconds: lanes, disk, GPUs.
+	/// Returns the verdict on sizes whose parts come after these milliseconds: lanes, disk, GPUs.
 	fn judged(job: &Job, sizes: Sizes, ms: [u64; 3]) -> (Verdict, Vec<String>) {
 		let arrivals = arrivals(job, &sizes, ms[0], ms[1], ms[2]);
 		let proved = proved(job, &sizes);
@@ -476,7 +477,7 @@ pub(crate) mod tests {
 		assert_eq!(tiers_of(&verdict), [3, 3, 3, 3]);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (1, 8));
 		assert!(verdict.online && verdict.service && verdict.timed && verdict.proof);
-		// A claim of nothing is nothing.
+		// An empty claim shows nothing.
 		let nothing = Job {
 			spec: WorkerSpec::default(),
 			..job
@@ -488,7 +489,7 @@ pub(crate) mod tests {
 
 	#[test]
 	fn a_large_claim_gains_nothing() {
-		// Before, the evidence was a share of the claim, and 4 lanes of 144 were 1,820 cores.
+		// In the first edition, evidence was a share of the claim, and 4 lanes of 144 were 1,820 cores.
 		let mut job = job();
 		(job.spec.cpu_cores, job.spec.memory_gb, job.spec.disk_gb) =
 			(u16::MAX, 4_000_000, 4_000_000_000);
@@ -522,8 +523,8 @@ pub(crate) mod tests {
 
 	#[test]
 	fn memory_that_is_computed_in_place_of_kept_is_too_late() {
-		// 64 lanes of 16 reads in each of 62,504 · 32 legs, on 64 cores; a read of a page that is not there takes half
-		// a fill of 173 µs.
+		// 64 lanes of 16 reads in each of 62,504 · 32 legs, on 64 cores; a read of a page that is not there
+		// takes half a fill of 173 µs.
 		let reads = u64::from(BenchParams::FULL.stages) * 32 * 16;
 		let ms = reads * 86 / 1_000;
 		let job = job();
@@ -538,11 +539,11 @@ pub(crate) mod tests {
 	fn a_root_that_is_held_back_counts_by_its_arrival_and_hides_no_other() {
 		let job = gpu_job();
 		let on_time = judged(&job, job.plan(), HONEST).0;
-		// The lanes' root comes with the disk's, whose reads were computed: neither gains.
+		// The lanes' root comes with the disk's, whose reads were computed: neither gains by it.
 		let (verdict, _) = judged(&job, job.plan(), [19_000, 19_000, 10_500]);
 		assert_eq!((verdict.disk, verdict.gpu_class), (0, 1));
 		assert!(verdict.cpu < on_time.cpu);
-		// Nor does the disk by the slack of parts that are quick.
+		// The disk does not gain by the slack of quick parts either.
 		let (verdict, _) = judged(&job, job.plan(), [1_000, 12_001, 1_000]);
 		assert_eq!((verdict.disk, verdict.cpu), (0, on_time.cpu));
 		let (verdict, _) = judged(&job, job.plan(), [1_000, 12_000, 1_000]);
@@ -599,10 +600,10 @@ pub(crate) mod tests {
 		let with = |window| Sizes { window, ..plan };
 		assert_eq!(gpus(with(window(85) + 1), 10_000).1, 8);
 		assert_eq!(gpus(with(window(85) - 1), 10_000).0, 0);
-		// Fewer than claimed ran, and more.
+		// Fewer GPUs than claimed ran, and more.
 		assert_eq!(gpus(Sizes { gpus: 3, ..plan }, 10_000).1, 3);
 		assert_eq!(gpus(Sizes { gpus: 9, ..plan }, 10_000).1, 8);
-		// A class of which the chain knows nothing is not shown.
+		// A class without a reference is not shown.
 		let unknown = Job {
 			reference: None,
 			..job.clone()
@@ -638,7 +639,7 @@ pub(crate) mod tests {
 		};
 		let (verdict, _) = judge(&job, &roots(sizes), &disk_alone, &all, FAST, true);
 		assert_eq!((tiers_of(&verdict), verdict.gpu_class), ([0, 0, 3, 3], 0));
-		// Disk and bandwidth are a full check's.
+		// Only a full check judges disk and bandwidth.
 		let (verdict, _) = judge(
 			&job,
 			&roots(sizes),
@@ -715,12 +716,12 @@ pub(crate) mod tests {
 		assert_eq!(tier(None), Verdict::NO_OPINION);
 	}
 
-	/// Odds that three of five seats miss what each misses with odds `q`.
+	/// Returns the odds that three of five seats miss an event that each misses with odds `q`.
 	fn majority_misses(q: f64) -> f64 {
 		10.0 * q.powi(3) * (1.0 - q).powi(2) + 5.0 * q.powi(4) * (1.0 - q) + q.powi(5)
 	}
 
-	/// The same of made-up work, a `share` of the places, with this number of samples each.
+	/// Returns these odds for made-up work in a `share` of the places, with this number of samples each.
 	fn three_of_five_miss(share: f64, samples: u32) -> f64 {
 		majority_misses((1.0 - share).powi(samples as i32))
 	}
@@ -731,13 +732,14 @@ pub(crate) mod tests {
 			("words of legs", processor::SAMPLES, 0.05),
 			("reads of the plot", disk::SAMPLES, 0.05),
 			("walks", matrix::WALKS, 0.05),
-			// A wrong row or line is half of a sample's two: it is found in its row, or in its byte.
+			// A wrong row or line is one of a sample's two chances: it is detected in its row, or in its
+			// byte.
 			("fill", matrix::FILLS, 0.025),
 			("products", matrix::PRODUCTS, 0.025),
 		] {
 			let odds = three_of_five_miss(share, samples);
 			assert!(odds < 1e-3, "{name}: {samples} samples, {odds:.1e}");
-			// With half of the samples it does not hold: the test can fail.
+			// With half of the samples, the bound does not hold: the test can fail.
 			assert!(three_of_five_miss(share, samples / 2) > 1e-3, "{name}");
 		}
 	}
@@ -756,7 +758,7 @@ pub(crate) mod tests {
 				.fold(0.0, f64::max)
 		};
 		assert!(worst(processor::SAMPLES) < 1e-3);
-		// With 48 samples over all lanes, as there were at first, it does not hold.
+		// With only 48 samples, as first specified, the bound does not hold.
 		assert!(worst(48) > 4e-3);
 	}
 

@@ -1,4 +1,5 @@
-//! The claim to register: the hardware of this machine, as far as its agent can prove it. Never evidence.
+//! The claim to register: the hardware of this machine, as far as its agent can prove it. It is not
+//! evidence.
 
 use crate::{
 	gpu::{Card, by_driver_name, list},
@@ -25,17 +26,20 @@ use std::{
 	time::Duration,
 };
 
-/// The most that the chain takes.
+/// Maximum number of cores that the chain accepts.
 const MAX_CORES: usize = 1_024;
+/// Maximum memory that the chain accepts.
 const MAX_MEMORY_GB: u64 = 24_576;
+/// Maximum disk that the chain accepts.
 const MAX_DISK_GB: u64 = 1_048_576;
-/// Longest wait for what NVIDIA's `nvidia-smi` prints.
+/// Timeout of NVIDIA's `nvidia-smi`.
 const SMI_TIME: Duration = Duration::from_secs(10);
-/// Memory that may be taken by others, between now and any later check, without the claim failing: the
-/// least, and the part of all memory.
+/// Minimum of the spare memory: other programs may take it between now and a later check without the claim
+/// failing.
 const SPARE_MEMORY: u64 = GB;
+/// Divisor of all memory that gives the spare memory, if that is more.
 const SPARE_MEMORY_PART: u64 = 32;
-/// Drivers of network cards that a hypervisor makes up, and with them their speed.
+/// Drivers of a hypervisor's virtual network cards, whose speeds are fictitious.
 const MADE_UP_CARDS: [&str; 5] = ["virtio_net", "vmxnet3", "hv_netvsc", "xen-netfront", "vif"];
 
 /// Hardware of this machine.
@@ -46,9 +50,9 @@ pub struct Hardware {
 	/// The memory.
 	#[serde(skip)]
 	pub memory: Memory,
-	/// The disk on which the agent keeps its data.
+	/// Disk of the agent's data.
 	pub disk: Disk,
-	/// The network interface behind which the internet is; `None` where none tells its speed.
+	/// Link to the internet; `None` if no interface reports its speed.
 	pub link: Option<Link>,
 	/// Display and 3D controllers on the PCI bus, `vendor:device`.
 	pub pci_gpus: Vec<String>,
@@ -56,34 +60,34 @@ pub struct Hardware {
 	pub gpus: Vec<Card>,
 	/// Major version of NVIDIA's driver, 0 for none.
 	pub driver: u16,
-	/// The CUDA version that the driver supports, 100 · major + minor, 0 for none.
+	/// CUDA version that the driver supports, 100 · major + minor, 0 for none.
 	pub cuda: u16,
 }
 
 /// Logical cores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Cores {
-	/// Those that this process may use, by its affinity and its control groups' quota.
+	/// Cores that this process may use by its affinity and its control groups' quota.
 	pub usable: usize,
-	/// Those that its affinity allows.
+	/// Cores that its affinity allows.
 	pub allowed: usize,
-	/// Those of the machine.
+	/// Cores of the machine.
 	pub all: usize,
 }
 
 /// A disk, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Disk {
-	/// The free part.
+	/// Free part.
 	pub free: u64,
-	/// All of it.
+	/// Whole size.
 	pub total: u64,
-	/// The agent's plots.
+	/// Size of the agent's plots.
 	pub plot: u64,
 }
 
 impl Disk {
-	/// The disk with the plot gone.
+	/// Returns the disk's space without the plot.
 	fn without_plot(&self) -> Space {
 		Space {
 			free: self.free.saturating_add(self.plot),
@@ -91,12 +95,12 @@ impl Disk {
 		}
 	}
 
-	/// Bytes that stay free of any plot.
+	/// Returns the bytes that plots leave free.
 	fn reserve(&self) -> u64 {
 		self.without_plot().reserve()
 	}
 
-	/// Bytes of the largest plot, in whole groups.
+	/// Returns the bytes of the largest possible plot, in whole groups.
 	fn plottable(&self) -> u64 {
 		let recipe = Recipe::new(&[0; 32], &[0; 32], GROUP);
 		let groups = self.without_plot().beyond_reserve() / bytes_on_disk(&recipe);
@@ -104,17 +108,17 @@ impl Disk {
 	}
 }
 
-/// The speed of a network interface's link: an upper bound of the line behind it.
+/// Speed of a network interface's link: an upper bound of the line behind it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Link {
-	/// The interface.
+	/// Name of the interface.
 	pub name: String,
-	/// Mb/s.
+	/// Speed in Mb/s.
 	pub mbps: u32,
 }
 
 impl Hardware {
-	/// Looks at this machine; `data` is where a plot would lie, `gpus` are those to prove.
+	/// Detects this machine's hardware. `data` is the folder for the plot, `gpus` are the GPUs to prove.
 	pub fn detect(data: &Path, gpus: Vec<Card>) -> Self {
 		let (driver, cuda) = nvidia_driver();
 		Self {
@@ -129,7 +133,8 @@ impl Hardware {
 		}
 	}
 
-	/// GB of memory that the agent can show, whatever else takes up to the spare memory until then.
+	/// Returns the GB of memory that the agent can show even if other programs take the spare memory until
+	/// then.
 	fn memory_gb(&self) -> u64 {
 		let Memory {
 			total, available, ..
@@ -137,13 +142,13 @@ impl Hardware {
 		shown_memory(total, available.saturating_sub(spare_memory(total)))
 	}
 
-	/// GB of disk that the agent can show, with the reserve left free.
+	/// Returns the GB of disk that the agent can show, with the reserve left free.
 	fn disk_gb(&self) -> u64 {
 		let shown = judge::disk_gb(self.disk.plottable(), Some(Duration::ZERO));
 		u64::from(shown).min(self.disk.total / GB).min(MAX_DISK_GB)
 	}
 
-	/// Remarks for people: assumptions, limits of the claim, and what to do about them.
+	/// Returns remarks for the operator: assumptions, limits of the claim, and remedies.
 	pub fn remarks(&self) -> Vec<String> {
 		let mut remarks = self.gpu_remarks();
 		remarks.extend(self.core_remark());
@@ -158,7 +163,7 @@ impl Hardware {
 				"no GPU was found: class 0".into()
 			} else {
 				format!(
-					"{} GPU(s) on the PCI bus, but none that a driver shows: class 0. Install the vendor's driver and \
+					"{} GPU(s) on the PCI bus, but no driver lists them: class 0. Install the vendor's driver and \
 					 libvulkan1",
 					self.pci_gpus.len()
 				)
@@ -167,11 +172,11 @@ impl Hardware {
 		let mut remarks = Vec::new();
 		match by_driver_name(&first.name) {
 			None => remarks.push(format!(
-				"no class goes by the name of {first}: class 0, unless you claim one. If another GPU is to be proved, \
-				 name it with --gpu"
+				"the name of {first} fits no class: class 0, unless you claim one. To prove another GPU, name it with \
+				 --gpu"
 			)),
 			Some(class) if !has_memory(first, class) => remarks.push(format!(
-				"{first} has {} GB of memory and {} is sold with {}: too little to support the class, so class 0",
+				"{first} has {} GB of memory, but {} is sold with {}: too little to support the class, so class 0",
 				first.memory / GB,
 				class.name,
 				class.memory_gb
@@ -182,9 +187,9 @@ impl Hardware {
 		if used > 0 && used < self.gpus.len() {
 			let left: Vec<String> = self.gpus[used..].iter().map(ToString::to_string).collect();
 			remarks.push(format!(
-				"a worker has one class: this claim is for the {used} of {}, and leaves out {}. Name the GPUs of one \
-				 class with --gpu, or claim all of them as the lowest class among them, or register a second worker \
-				 with an agent of its own and its own share of cores, memory and disk",
+				"a worker has one class: this claim is for {used} × {} and leaves out {}. Name the GPUs of one class \
+				 with --gpu, claim all of them as the lowest class among them, or register a second worker with its \
+				 own agent and its own share of cores, memory and disk",
 				first.name,
 				left.join(", ")
 			));
@@ -225,8 +230,8 @@ impl Hardware {
 		}
 		let claimed = self.memory_gb();
 		remarks.push(format!(
-			"memory: {} of {} can be had now; the claim of {claimed} GB holds while others take up to {} more. Run \
-			 this while all that usually runs is running, the node too",
+			"memory: {} of {} are available now; the claim of {claimed} GB holds while other programs take up to {} \
+			 more. Run this while all usual programs run, the node too",
 			gigabytes(available),
 			gigabytes(total),
 			gigabytes(spare_memory(total))
@@ -257,29 +262,30 @@ impl Hardware {
 		)];
 		if self.disk_gb() == 0 {
 			remarks.push(
-				"disk: nothing can be claimed, and a worker needs 1 GB at least: make room, or name another disk with \
-				 --data-dir"
+				"disk: nothing can be claimed, but a worker needs at least 1 GB. Free space, or name another disk \
+				 with --data-dir"
 					.into(),
 			);
 		}
 		remarks
 	}
 
-	/// The assumption about the bandwidth where it was not measured.
+	/// Returns a remark on the assumed bandwidth, for a claim without a measurement.
 	pub fn bandwidth_remark(&self) -> String {
 		match &self.link {
 			Some(Link { name, mbps }) => format!(
 				"bandwidth: {mbps} Mb/s down and up is the speed of the link of {name}, an upper bound: the line behind \
-				 it may be slower, and a claim above the line fails. Measure it with --measure, or pass \
+				 it may be slower, and a claim above the line's speed fails. Measure it with --measure, or pass \
 				 --download-mbps and --upload-mbps"
 			),
-			None => "bandwidth: no network card tells its speed, so 0 is claimed. Measure it with --measure, or pass \
-			         --download-mbps and --upload-mbps"
+			None => "bandwidth: no network card reports its speed, so 0 is claimed. Measure it with --measure, or \
+			         pass --download-mbps and --upload-mbps"
 				.into(),
 		}
 	}
 
-	/// The class that the driver's name for the first GPU stands for, and how many of the first ones have it.
+	/// Returns the class of the first GPU by the driver's name, and the number of GPUs from the first on
+	/// that have it.
 	fn class(&self) -> Option<(u16, u8)> {
 		let class = by_driver_name(&self.gpus.first()?.name)?;
 		let same =
@@ -288,12 +294,12 @@ impl Hardware {
 		(count > 0).then(|| (class.id, u8::try_from(count).unwrap_or(u8::MAX)))
 	}
 
-	/// The GPUs, for people: bus id, UUID, name and memory, one per line.
+	/// Formats the GPUs, one a line: bus id, UUID, name and memory.
 	pub fn gpu_list(&self) -> String {
 		list(&self.gpus)
 	}
 
-	/// The claim to register. `download` and `upload` override what the interface tells.
+	/// Returns the claim to register. `download` and `upload` override the speed of the link.
 	pub fn spec(&self, region: [u8; 2], download: Option<u32>, upload: Option<u32>) -> WorkerSpec {
 		let (gpu_class, gpu_count) = self.class().unwrap_or_default();
 		let link = self.link.as_ref().map_or(0, |link| link.mbps);
@@ -321,18 +327,18 @@ fn spare_memory(total: u64) -> u64 {
 	SPARE_MEMORY.max(total / SPARE_MEMORY_PART)
 }
 
-/// GB of memory that a check counts, in bytes of all memory and of what can be had.
+/// Returns the GB of memory that a check counts, from the bytes of all memory and of available memory.
 fn shown_memory(total: u64, available: u64) -> u64 {
 	let page = PAGE as u64;
-	// The lanes read a page at least, whatever is claimed.
+	// The lanes read at least one page, whatever is claimed.
 	let filled = (fillable(available) / page).max(1) * page;
 	let shown = judge::memory_gb(filled, Some(Duration::ZERO));
 	u64::from(shown).min(total / GB).min(MAX_MEMORY_GB)
 }
 
-/// Bytes that must be available for a check to count `gb` GB of memory.
+/// Returns the bytes that must be available for a check to count `gb` GB of memory.
 fn available_for(gb: u64) -> u64 {
-	// Monotonic: the least of which enough is shown.
+	// `shown_memory` is monotonic: bisect for the smallest sufficient value.
 	let (mut short, mut enough) = (0, 4 * gb * GB);
 	while enough - short > 1 {
 		let middle = short + (enough - short) / 2;
@@ -345,7 +351,7 @@ fn available_for(gb: u64) -> u64 {
 	enough
 }
 
-/// Whether a GPU's memory is enough for what its class must keep. Where the driver does not tell, it may be.
+/// Returns whether a GPU has the memory that its class must fill; true if the driver does not report it.
 fn has_memory(card: &Card, class: &GpuClassInfo) -> bool {
 	card.memory == 0 || card.memory >= least_memory(&class.floor(), BenchParams::FULL.n)
 }
@@ -369,7 +375,7 @@ impl Cores {
 	}
 }
 
-/// Number of members of a list such as `0-3,8`; 0 if it is none.
+/// Returns the number of members of a list such as `0-3,8`; 0 for any other text.
 fn count_list(text: &str) -> usize {
 	let part = |part: &str| {
 		let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -379,11 +385,11 @@ fn count_list(text: &str) -> usize {
 	text.trim().split(',').filter_map(part).sum()
 }
 
-/// The major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major + minor, from
-/// what its `nvidia-smi` prints; zeros where there is none.
+/// Returns the major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major +
+/// minor, from the output of `nvidia-smi`; zeros without a driver.
 fn nvidia_driver() -> (u16, u16) {
 	let (said, heard) = std::sync::mpsc::channel();
-	// With a driver that hangs it never ends, not even when it is killed.
+	// If the driver hangs, the program never ends, not even when it is killed.
 	std::thread::spawn(move || said.send(Command::new("nvidia-smi").output()));
 	let said = match heard.recv_timeout(SMI_TIME) {
 		Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -404,7 +410,7 @@ fn nvidia_versions(said: &str) -> Option<(u16, u16)> {
 }
 
 impl Disk {
-	/// The disk on which `path`, or its nearest parent that exists, lies.
+	/// Returns the disk that holds `path`, or its nearest existing parent.
 	fn detect(path: &Path) -> Self {
 		let Space { free, total } = Space::of(path).unwrap_or_default();
 		Self {
@@ -415,14 +421,14 @@ impl Disk {
 	}
 }
 
-/// Free disk on which `path` lies, in GB of 10⁹ bytes.
+/// Returns the free space of the disk that holds `path`, in GB of 10⁹ bytes.
 pub fn free_disk_gb(path: &Path) -> u32 {
 	u32::try_from(Disk::detect(path).free / GB).unwrap_or(u32::MAX)
 }
 
-/// The link behind which the internet is: that of the default route. Where there is none, or it goes through a tunnel,
-/// the fastest card; a card of the default route that tells no speed says nothing of the others. `root` is `/` but in
-/// tests.
+/// Returns the link to the internet: the one of the default route; without such a route, or if it goes
+/// through a tunnel, the fastest card. If the default route's card reports no speed, other cards' speeds say
+/// nothing about it. `root` is `/` except in tests.
 fn link(root: &Path) -> Option<Link> {
 	let net = root.join("sys/class/net");
 	let named = |name: String| {
@@ -444,7 +450,7 @@ fn link(root: &Path) -> Option<Link> {
 	})
 }
 
-/// Interfaces of the default routes, of IPv4 and IPv6.
+/// Returns the interfaces of the default routes of IPv4 and IPv6.
 fn default_interfaces(root: &Path) -> Vec<String> {
 	let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
 	let mut names = Vec::new();
@@ -466,8 +472,8 @@ fn default_interfaces(root: &Path) -> Vec<String> {
 	names
 }
 
-/// Mb/s of an interface's link. What lies on others, as bridges, bonds and VLANs do, has theirs; what is
-/// virtual has none, whatever the kernel says of it.
+/// Returns the Mb/s of an interface's link. Bridges, bonds and VLANs have the speed of the interfaces below
+/// them; virtual interfaces have none, whatever the kernel reports.
 fn speed(interface: &Path, depth: usize) -> Option<u32> {
 	if interface.join("device").exists() {
 		let driver = fs::read_link(interface.join("device/driver")).unwrap_or_default();
@@ -478,7 +484,7 @@ fn speed(interface: &Path, depth: usize) -> Option<u32> {
 		let speed = fs::read_to_string(interface.join("speed")).ok()?;
 		return speed.trim().parse().ok().filter(|speed| *speed > 0);
 	}
-	// A VLAN on a bond on cards.
+	// Deep enough for a VLAN on a bond on cards.
 	if depth > 4 {
 		return None;
 	}
@@ -514,7 +520,7 @@ fn pci_gpus() -> Vec<String> {
 	found
 }
 
-/// A claim as the command line and the scripts read it.
+/// Formats a claim as the command line and scripts read it.
 pub fn spec_json(spec: &WorkerSpec) -> serde_json::Value {
 	serde_json::json!({
 		"gpu_class": spec.gpu_class,
@@ -542,7 +548,7 @@ mod tests {
 	use std::os::unix::fs::symlink;
 
 	#[test]
-	fn this_machine_is_found() {
+	fn this_machines_hardware_is_detected() {
 		let dir = tempfile::tempdir().unwrap();
 		let found = Hardware::detect(&dir.path().join("not/there/yet"), Vec::new());
 		assert!(found.cores.usable > 0 && found.cores.usable <= found.cores.all);
@@ -566,7 +572,7 @@ mod tests {
 		assert_eq!(nvidia_versions("NVIDIA-SMI has failed"), None);
 	}
 
-	/// A machine of a test.
+	/// Returns a machine for tests.
 	fn machine() -> Hardware {
 		Hardware {
 			cores: Cores {
@@ -611,10 +617,10 @@ mod tests {
 			(&[("NVIDIA A10", 24), (fast, 24)], 10, 1),
 			(&[(fast, 24), (slow, 24), (fast, 24)], 11, 1),
 			(&[("Something else", 24)], 0, 0),
-			// Sold with 24 GB, and here with 8: no window of it supports the class.
+			// Sold with 24 GB, but here with 8: no window of it supports the class.
 			(&[(fast, 8)], 0, 0),
 			(&[(fast, 24), (fast, 8)], 11, 1),
-			// The driver does not say how much.
+			// The driver does not report its memory.
 			(&[(fast, 0)], 11, 1),
 			(&[], 0, 0),
 		] {
@@ -627,8 +633,8 @@ mod tests {
 		}
 	}
 
-	/// The cores, memory and disk that a full check finds of a machine that claims this: the agent does the claim's plan
-	/// as far as it can, and nothing is slow.
+	/// Returns the cores, memory and disk that a full check finds on a machine with this claim, if the agent
+	/// fulfills the claim's plan as far as it can and no part is slow.
 	fn shown(spec: WorkerSpec, available: u64, plottable: u64) -> [u32; 3] {
 		let now = Some(Duration::ZERO);
 		let page = PAGE as u64;
@@ -645,7 +651,7 @@ mod tests {
 		]
 	}
 
-	/// The claim, as far as a check counts it.
+	/// Returns the claim, as far as a check counts it.
 	fn claimed(spec: &WorkerSpec) -> [u32; 3] {
 		[
 			u32::from(spec.cpu_cores).min(144),
@@ -667,7 +673,7 @@ mod tests {
 			filled in 0u64..1_000_000,
 			plotted in 0u64..1_000_000,
 		) {
-			// As parts of a million: even memory that is nearly all in use, and claims at a tier's edge, are met.
+			// Parts of a million reach memory that is nearly all in use, and claims at a tier's edge.
 			let part = |of: u64, part: u64| (u128::from(of) * u128::from(part) / 1_000_000) as u64;
 			let available = total - part(total, used);
 			let free = disk - part(disk, filled);
@@ -685,7 +691,7 @@ mod tests {
 				prop_assert!(shown >= claimed, "{spec:?}: {shown}");
 			}
 			prop_assert!(u64::from(spec.memory_gb) * GB <= total && u64::from(spec.disk_gb) * GB <= disk);
-			// All that the machine can show is claimed.
+			// The claim covers all that the machine can show.
 			let all = WorkerSpec { memory_gb: u32::MAX, ..spec };
 			let most = self::shown(all, available.saturating_sub(spare_memory(total)), u64::MAX)[1];
 			prop_assert!(u64::from(spec.memory_gb) >= u64::from(most).min(total / GB));
@@ -693,7 +699,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_32_gb_machine_is_claimed_as_what_it_shows() {
+	fn a_32_gb_machine_claims_what_it_can_show() {
 		const GIB: u64 = 1 << 30;
 		// Sold with 32 GB; the kernel has 31.2 GiB.
 		let total = 31 * GIB + GIB / 5;
@@ -706,14 +712,14 @@ mod tests {
 			..machine()
 		};
 		let found = |spec, available| tiers::memory(shown(spec, available, 1_000 * GB)[1]);
-		// As a server: it is tier 2, and stays it with another GB in use.
+		// A server has tier 2, and keeps it with another GB in use.
 		let server = with(total - 2 * GB);
 		let spec = server.spec(*b"DE", None, None);
 		assert!(spec.memory_gb >= 32, "{spec:?}");
 		assert_eq!(found(spec, total - 2 * GB), 2);
 		assert_eq!(found(spec, total - 3 * GB), 2);
 		assert!(!says(&server, "tier 2 takes"));
-		// As a desktop, all of the memory would be claimed in vain: it claims less, and says what tier 2 takes.
+		// A desktop cannot show all of its memory: it claims less, and a remark says what tier 2 takes.
 		let desktop = with(total - 6 * GB);
 		let spec = desktop.spec(*b"DE", None, None);
 		assert_eq!(
@@ -739,7 +745,7 @@ mod tests {
 	}
 
 	#[test]
-	fn limits_of_a_container_are_said() {
+	fn remarks_name_the_limits_of_a_container() {
 		let found = Hardware {
 			cores: Cores {
 				usable: 2,
@@ -805,7 +811,7 @@ mod tests {
 		assert!(says(&full, "nothing can be claimed"));
 	}
 
-	/// Network interfaces as `/sys` and `/proc` show them.
+	/// Fake `/sys` and `/proc` with network interfaces.
 	struct Net(tempfile::TempDir);
 
 	impl Net {
@@ -849,7 +855,7 @@ mod tests {
 	#[test]
 	fn a_virtual_interfaces_speed_is_never_claimed() {
 		let net = Net::new();
-		// As any host with a container has them.
+		// Interfaces of any host with a container.
 		net.interface("lo", "", &[]);
 		net.interface("veth1a2b3c", "10000\n", &[]);
 		net.interface("tun0", "10\n", &[]);
@@ -857,10 +863,10 @@ mod tests {
 		assert_eq!(net.mbps(), 0);
 		net.route("docker0");
 		assert_eq!(net.mbps(), 0);
-		// What a hypervisor makes up.
+		// A hypervisor's virtual card.
 		net.card("ens3", "10000\n", "vmxnet3");
 		assert_eq!(net.mbps(), 0);
-		// One that is down, and one that tells nothing, as wireless ones.
+		// One that is down, and a wireless one, which reports no speed.
 		net.card("eth9", "-1\n", "igb");
 		net.card("wlan0", "", "iwlwifi");
 		assert_eq!(net.mbps(), 0);
@@ -887,7 +893,7 @@ mod tests {
 		assert_eq!(net.mbps(), 100_000, "no route");
 		net.route("eth0");
 		assert_eq!(net.mbps(), 1_000);
-		// A bridge, as virtual machines have it, and a VLAN on a bond.
+		// A bridge of virtual machines, and a VLAN on a bond.
 		net.interface("br0", "10000\n", &["eth0", "veth1"]);
 		net.interface("veth1", "10000\n", &[]);
 		net.route("br0");
@@ -906,7 +912,7 @@ mod tests {
 			format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 400 1 0 3 eth1\n");
 		net.file("proc/net/ipv6_route", &line);
 		assert_eq!(link(net.0.path()).unwrap().name, "eth1");
-		// A card that tells no speed, as a wireless one: another's is not that of the way to the internet.
+		// A wireless card reports no speed, and another card's speed says nothing about this route.
 		net.card("wlan0", "", "iwlwifi");
 		net.file("proc/net/ipv6_route", "");
 		net.route("wlan0");

@@ -1,5 +1,5 @@
-//! Who may reach a container: the order's customer while its time lasts, and checkers that have to find
-//! out whether it answers. `kaisar_tunnel` does the rest.
+//! Access to containers: for the order's customer during its time, and for checkers that test whether it
+//! answers. `kaisar_tunnel` does the rest.
 
 use super::{jobs::Jobs, push::Committees};
 use crate::{
@@ -13,12 +13,12 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// What the tunnel asks of whoever runs the containers.
+/// Source of served orders, which the tunnel leads to.
 pub trait ServedOrders: Send + Sync + 'static {
-	/// Where an order is served; `None` if it is not, or not now.
+	/// Returns where an order is served; `None` if it is not served now.
 	fn served(&self, order: OrderId) -> Option<Served>;
 
-	/// Whether a key is the client of any order.
+	/// Returns whether a key is the client of any order.
 	fn is_client(&self, key: &ClientKey) -> bool;
 }
 
@@ -32,7 +32,7 @@ impl ServedOrders for Containers {
 	}
 }
 
-/// Whether a connection asks for the tunnel, as far as can be seen before it is accepted.
+/// Returns whether a connection asks for the tunnel, as far as visible before it is accepted.
 pub(crate) fn is_asked_for(incoming: &iroh::endpoint::Incoming) -> bool {
 	let Some(mut offered) = incoming.decrypt().and_then(|initial| initial.alpns()) else {
 		return false;
@@ -40,13 +40,13 @@ pub(crate) fn is_asked_for(incoming: &iroh::endpoint::Incoming) -> bool {
 	offered.any(|alpn| alpn.is_ok_and(|alpn| alpn == ALPN))
 }
 
-/// The agent at the tunnel's door.
+/// Access control of the tunnel.
 pub(crate) struct Doorkeeper {
-	/// The orders that the tunnel leads to.
+	/// Orders that the tunnel leads to.
 	pub orders: Arc<dyn ServedOrders>,
-	/// The jobs, whose committees may probe.
+	/// Jobs, whose committees may probe.
 	pub jobs: Arc<Jobs>,
-	/// The committees of rounds that have started.
+	/// Committees of rounds that have started.
 	pub committees: Arc<Committees>,
 }
 
@@ -90,8 +90,8 @@ impl Gate for Doorkeeper {
 	}
 }
 
-/// Until when this checker's agent may probe the worker's container: for as long as it is in the
-/// committee of a check of it that this agent keeps.
+/// Returns the end of the time in which this checker's agent may probe the worker's container: as long as it
+/// is in the committee of a check that this agent keeps.
 fn probes_until(jobs: &Jobs, checker: &AgentKey, served: &Served) -> Option<Instant> {
 	let now = now_ms();
 	jobs.checked_until(checker, served.genesis, served.worker)

@@ -1,8 +1,8 @@
-//! The trials that this agent was asked to run: how far each is, and who may ask about it.
+//! The trials that the node requested: their progress, and access to their proofs.
 //!
-//! A job is of a round's seed, and its trial of the trial's seed. Sizes are on the disk before a trial begins, and roots
-//! before they are attested: after a restart the same is computed again, or a resource is gone. It never has another
-//! root.
+//! A job belongs to a round's seed, and its trial to the trial's seed. Sizes are stored before a trial
+//! starts, and roots before they are attested: after a restart, the same proof is computed again, or a
+//! resource is gone. It never has another root.
 
 use crate::{
 	host::{
@@ -36,28 +36,28 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Most jobs that are kept at a time.
+/// Maximum number of jobs.
 const MAX_JOBS: usize = 32;
-/// Longest that a job is kept, whatever is asked: a week.
+/// Maximum time for which a job is kept, whatever the node asks: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Time for which an unopened proof keeps memory, of the machine and of GPUs.
 const MEMORY_KEPT_MS: u64 = 600 * 1_000;
-/// Time after which a trial that has not begun is not waited for any more.
+/// Delay of a trial's start after which the agent no longer waits for it.
 const TRIAL_LATE_MS: u64 = 120 * 1_000;
-/// Most openings and bandwidth streams that a checker is served in a round.
+/// Maximum number of openings and bandwidth streams for a checker in a round.
 const MAX_SERVED: u32 = 24;
 
 /// State of a job.
 enum State {
-	/// Is to be prepared, or run; or is just being so.
+	/// Waits for its preparation or its trial, or is in one of them.
 	Working,
 	/// Its memory is filled.
 	Prepared(Arc<Prepared>),
-	/// Is done for the trial that was asked for last.
+	/// The proof of the last requested trial is complete.
 	Done(Arc<Proof>),
-	/// The worker serves an order, and runs no trial: this is what it attests.
+	/// The worker serves an order and runs no trial; it attests this root.
 	Present(Hash),
-	/// Cannot be done.
+	/// Failed, for this reason.
 	Failed(String),
 }
 
@@ -65,26 +65,26 @@ enum State {
 struct Entry {
 	job: Job,
 	committee: Vec<(CheckerKey, AgentKey)>,
-	/// The seed of the trial, once there is one.
+	/// Seed of the trial, once it is known.
 	trial: Option<H256>,
-	/// The trial's block is expected then, by [`now_ms`].
+	/// Expected time of the trial's block, by [`now_ms`].
 	trial_at: u64,
-	/// The sizes of its work, once they are fixed.
+	/// Sizes of its work, once they are fixed.
 	sizes: Option<Sizes>,
-	/// The roots of the trial, once it has run.
+	/// Roots of the trial, once it has run.
 	roots: Option<Roots>,
 	state: State,
-	/// True if the work that runs for it is to be given up.
+	/// Tells its running work to stop.
 	stop: Arc<AtomicBool>,
-	/// True if the round has another seed by now. It is not computed, unless it is asked for again.
+	/// The round has another seed by now. The job is not computed, unless it is requested again.
 	superseded: bool,
 	/// Number of costly answers to each checker's agent.
 	served: BTreeMap<AgentKey, u32>,
-	/// When it was last opened, or done.
+	/// Last opening or completion, by [`now_ms`].
 	used: u64,
 }
 
-/// A job as it is stored.
+/// Stored form of a job.
 #[derive(Encode, Decode)]
 struct KeptJob {
 	job: Job,
@@ -128,7 +128,7 @@ impl Entry {
 	}
 
 	fn progress(&self) -> Progress<Attestation> {
-		// The roots are those of the trial that was asked for. After a restart they are there before the proof is.
+		// The roots belong to the requested trial. After a restart they exist before the proof.
 		if let Some(roots) = &self.roots {
 			let root = roots.root(&self.job);
 			return Progress::Done(Attestation { root });
@@ -140,12 +140,13 @@ impl Entry {
 		}
 	}
 
-	/// Asks for the trial with this seed, in place of another one. Returns whether there is news.
+	/// Requests the trial with this seed, in place of another one. Returns whether that is a change.
 	fn try_trial(&mut self, seed: H256) -> bool {
 		if self.trial == Some(seed) {
 			return false;
 		}
-		// A fork: what runs is of the other trial. What is filled stays, since the round is the same.
+		// A fork: running work belongs to the other trial. The filled memory stays, since the round is the
+		// same.
 		if self.trial.replace(seed).is_some() {
 			self.stop_running();
 			self.roots = None;
@@ -165,58 +166,58 @@ impl Entry {
 	}
 }
 
-/// Work that is to be done next.
+/// Next piece of work.
 pub enum Next {
 	/// Fill the memory.
 	Prepare {
-		/// The job.
+		/// Id of the job.
 		id: Hash,
 		/// The job.
 		job: Job,
 		/// Its sizes, if they are fixed.
 		sizes: Option<Sizes>,
-		/// True if its trial has run before: then nothing is judged by time.
+		/// Its trial has run before, so that it is not judged by time.
 		again: bool,
 		/// Time until the trial.
 		left: Duration,
-		/// Set when it is not wanted any more.
+		/// Set when the work is no longer wanted.
 		stop: Arc<AtomicBool>,
 	},
 	/// Run the trial.
 	Run {
-		/// The job.
+		/// Id of the job.
 		id: Hash,
 		/// Its memory.
 		prepared: Arc<Prepared>,
-		/// The seed of the trial.
+		/// Seed of the trial.
 		trial_seed: H256,
-		/// The roots, if they were known before a restart.
+		/// Roots, if they were known before a restart.
 		roots: Option<Roots>,
 		/// Agents of the committee.
 		committee: Vec<AgentKey>,
-		/// When the round is over.
+		/// End of the round, by [`now_ms`].
 		expires: u64,
-		/// Set when it is not wanted any more.
+		/// Set when the work is no longer wanted.
 		stop: Arc<AtomicBool>,
 	},
 }
 
-/// The jobs, under one lock.
+/// All jobs, under one lock.
 pub struct Jobs {
 	agent: AgentKey,
 	entries: Kept<Hash, Entry>,
-	/// There may be something to do.
+	/// Wakes the task that runs the work.
 	news: Notify,
 	report: Arc<Report>,
 }
 
-/// Names a job.
+/// Returns the id of a job.
 fn id_of(job: &Job) -> Hash {
 	key("job", &[&job.base()])
 }
 
 impl Jobs {
-	/// The jobs of the agent with this key, those before the last stop included.
+	/// Restores the jobs of the agent with this key from before the last stop.
 	pub fn new(data: &Path, agent: AgentKey, report: Arc<Report>) -> io::Result<Self> {
 		let jobs = Self {
 			agent,
@@ -230,7 +231,7 @@ impl Jobs {
 				tracing::info!(
 					round,
 					worker,
-					"computing the proof of a round again after a restart"
+					"computing a round's proof again after a restart"
 				);
 			}
 			let entry = Entry {
@@ -245,7 +246,7 @@ impl Jobs {
 		Ok(jobs)
 	}
 
-	/// Takes a request to prepare. An error says why it cannot be worked on.
+	/// Takes a request to prepare. Fails with the reason why the job is not possible.
 	pub fn prepare(&self, request: &PrepareRequest) -> Result<(), String> {
 		let job = Job::of_prepare(request, self.agent).map_err(|error| error.to_string())?;
 		let (committee, rented) = (request.committee.clone(), !request.runs);
@@ -257,7 +258,8 @@ impl Jobs {
 		.map(|_: Progress<_>| ())
 	}
 
-	/// Takes a request to prove, and returns the progress. An error says that there is no room for more.
+	/// Takes a request to prove, and returns its progress. Fails if the number of jobs has reached its
+	/// maximum.
 	pub fn prove(&self, request: &ProveRequest) -> Result<Progress<Attestation>, String> {
 		let job = match Job::of_prove(request, self.agent) {
 			Ok(job) => job,
@@ -269,8 +271,8 @@ impl Jobs {
 		})
 	}
 
-	/// Takes a request for a job. Of one round and worker only the seed that was asked for last is computed: after a
-	/// fork the node asks by the seed that stands, and would wait for a proof that nobody needs.
+	/// Takes a request for a job. Of one round and worker, only the last requested seed is computed: after a
+	/// fork the node asks by the new seed, and would otherwise wait for the proof of the old one.
 	fn ask(
 		&self,
 		job: Job,
@@ -293,27 +295,27 @@ impl Jobs {
 					tracing::info!(
 						round = job.round,
 						worker = job.worker,
-						"the round has another seed: its trial is dropped"
+						"the round has another seed: dropping its trial"
 					);
 				}
 			}
 		}
 		if entries.get(&id).is_none() {
 			if entries.is_full() {
-				return Err("too many jobs are kept".into());
+				return Err(format!("the agent has {MAX_JOBS} jobs, the maximum"));
 			}
 			entries.insert(id, expires, Entry::new(job, committee, rented));
 		}
 		let Some(Timed { expires, value }) = entries.get_mut(&id) else {
 			return Err("the job is gone".into());
 		};
-		// What is prepared or attested does not change, neither for another claim nor for an order.
+		// A prepared or attested job does not change, neither for another claim nor for an order.
 		let is_new = value.trial.is_none() && value.sizes.is_none();
 		let is_trial = change(value);
 		let (progress, expires) = (value.progress(), *expires);
 		let kept = (is_trial || is_new).then(|| value.kept());
 		if is_trial {
-			// Filling memory for another job gives way to it.
+			// Stop filling memory for another job.
 			for (_, timed) in entries.iter_mut() {
 				if matches!(timed.value.state, State::Working) && timed.value.trial.is_none() {
 					timed.value.stop_running();
@@ -328,8 +330,8 @@ impl Jobs {
 		Ok(progress)
 	}
 
-	/// Waits for work, and returns it. There is one piece at a time: memory is filled for one job, and a trial has the
-	/// machine for itself. A trial that was asked for comes before all else.
+	/// Waits for the next piece of work. Only one runs at a time: memory is filled for one job, and a trial
+	/// has the machine to itself. A requested trial comes first.
 	pub async fn next(&self) -> Next {
 		loop {
 			let due = self.take_next();
@@ -370,11 +372,11 @@ impl Jobs {
 		}
 		let (no_trial, _, id) = first.ok_or(Duration::from_secs(60))?;
 		if no_trial && waiting {
-			// Another one has the memory until its trial.
+			// Another job has the memory until its trial.
 			return Err(Duration::from_secs(1));
 		}
-		// What others hold makes room; if it is needed for openings, it is filled again. Giving hundreds of GB back takes
-		// seconds, in which the node waits for the lock.
+		// Other jobs release their memory; openings fill it again if they need it. The release happens after
+		// the lock, since hundreds of GB take seconds, in which the node would wait for the lock.
 		let mut dropped = Vec::new();
 		let mut released = Vec::new();
 		for (other, timed) in entries.iter_mut() {
@@ -420,13 +422,13 @@ impl Jobs {
 		Ok(next)
 	}
 
-	/// Notes that a job is prepared, once its sizes are on the disk.
+	/// Records that a job is prepared, after its sizes are stored.
 	pub fn prepared(&self, id: &Hash, prepared: Arc<Prepared>) {
 		self.write(id, |entry| entry.sizes = Some(*prepared.sizes()));
 		self.change(id, |entry| entry.state = State::Prepared(prepared));
 	}
 
-	/// Notes that a trial has run, once its roots are on the disk.
+	/// Records that a trial has run, after its roots are stored.
 	pub fn done(&self, id: &Hash, proof: Arc<Proof>) {
 		let is_of = |entry: &Entry| entry.trial == Some(proof.trial_seed());
 		self.write(id, |entry| {
@@ -441,7 +443,7 @@ impl Jobs {
 		});
 	}
 
-	/// Notes that a job cannot be done.
+	/// Records that a job failed.
 	pub fn failed(&self, id: &Hash, error: String) {
 		self.change(id, |entry| entry.state = State::Failed(error));
 	}
@@ -453,7 +455,7 @@ impl Jobs {
 		}
 	}
 
-	/// Changes a job, and writes it down.
+	/// Changes a job and stores it.
 	fn write(&self, id: &Hash, change: impl FnOnce(&mut Entry)) {
 		let mut entries = self.entries.lock();
 		let Some(Timed { expires, value }) = entries.get_mut(id) else {
@@ -465,8 +467,8 @@ impl Jobs {
 		self.entries.store(id, expires, &kept);
 	}
 
-	/// Checks that this agent runs or ran that trial and that the asker is in its committee under that
-	/// key; returns the longest that a bandwidth measurement of it may take.
+	/// Checks that this agent runs or ran that trial, and that the asker is in its committee under that key.
+	/// Returns the longest duration of a bandwidth measurement.
 	pub fn served(&self, remote: &AgentKey, which: &Which) -> Result<Duration, Refusal> {
 		self.with(remote, which, |entry| {
 			self.report.reached();
@@ -476,17 +478,17 @@ impl Jobs {
 		})
 	}
 
-	/// The roots of a trial, for a member of its committee.
+	/// Returns the roots of a trial to a member of its committee.
 	pub fn roots(&self, remote: &AgentKey, which: &Which) -> Result<Roots, Refusal> {
 		self.with(remote, which, |entry| match &entry.state {
 			State::Present(_) => Err(Refusal::NotServed),
-			// What was attested has roots, though they may not be computed again.
+			// An attested trial has roots, even if it cannot be computed again.
 			State::Failed(_) => entry.roots.clone().ok_or(Refusal::NotServed),
 			_ => entry.roots.clone().ok_or(Refusal::NotReady),
 		})
 	}
 
-	/// A proof that is done, for a member of its committee.
+	/// Returns a complete proof to a member of its committee.
 	pub fn proof(&self, remote: &AgentKey, which: &Which) -> Result<Arc<Proof>, Refusal> {
 		self.with(remote, which, |entry| match &entry.state {
 			State::Done(proof) => Ok(proof.clone()),
@@ -497,7 +499,8 @@ impl Jobs {
 		})
 	}
 
-	/// Does something with a job that has not expired and whose committee the asker is in, under the key that it names.
+	/// Calls `act` with a job that has not expired, if the asker is in its committee under the key that it
+	/// names.
 	fn with<T>(
 		&self,
 		remote: &AgentKey,
@@ -518,7 +521,8 @@ impl Jobs {
 		act(&mut entry.ok_or(Refusal::NotServed)?.value)
 	}
 
-	/// Counts what costs. A flood of one checker does not take from the others.
+	/// Counts a costly answer. Each checker has its own limit, so that a flood from one does not affect the
+	/// others.
 	pub fn spend(&self, remote: &AgentKey, which: &Which) -> Result<(), Refusal> {
 		self.with(remote, which, |entry| {
 			let spent = entry.served.entry(*remote).or_default();
@@ -531,7 +535,7 @@ impl Jobs {
 		})
 	}
 
-	/// Takes back the last [`spend`](Self::spend): what it was for could not be done now.
+	/// Takes back the last [`spend`](Self::spend), whose answer was not possible now.
 	pub fn give_back(&self, remote: &AgentKey, which: &Which) {
 		let _ = self.with(remote, which, |entry| {
 			if let Some(spent) = entry.served.get_mut(remote) {
@@ -541,7 +545,7 @@ impl Jobs {
 		});
 	}
 
-	/// Returns whether an agent is in the committee of a job that is kept.
+	/// Returns whether an agent is in the committee of a kept job.
 	pub fn knows(&self, agent: &AgentKey) -> bool {
 		let now = now_ms();
 		self.entries.lock().iter().any(|Timed { expires, value }| {
@@ -549,7 +553,8 @@ impl Jobs {
 		})
 	}
 
-	/// Until when a checker's agent is in the committee of a check of this worker that is kept here.
+	/// Returns the end of the time in which a checker's agent is in the committee of a kept check of this
+	/// worker.
 	pub fn checked_until(
 		&self,
 		checker: &AgentKey,
@@ -567,8 +572,8 @@ impl Jobs {
 			.max()
 	}
 
-	/// Drops what has expired, and gives back memory that nobody needs any more, of the machine and of GPUs: to a
-	/// customer at once, if the machine is `rented`.
+	/// Drops expired jobs, and releases memory of the machine and of GPUs that is no longer needed; at once
+	/// if the machine is `rented`.
 	pub fn sweep(&self, rented: bool) {
 		let now = now_ms();
 		let mut dropped = Vec::new();
@@ -579,7 +584,7 @@ impl Jobs {
 			{
 				released.push(proof.clone());
 			}
-			// Its trial came without this job, or never.
+			// Its trial ran without this job, or never.
 			let is_late = entry.trial.is_none() && entry.trial_at + TRIAL_LATE_MS < now;
 			if matches!(entry.state, State::Prepared(_)) && (entry.superseded || is_late) {
 				dropped.push(std::mem::replace(&mut entry.state, State::Working));
@@ -592,7 +597,7 @@ impl Jobs {
 	}
 }
 
-/// The trial of a job, as it is named to others.
+/// Returns the trial of a job by the name that other agents use.
 pub fn trial_of(job: &Job, trial_seed: Option<H256>) -> Option<Trial> {
 	Some(Trial {
 		genesis: job.genesis,

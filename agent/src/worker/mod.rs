@@ -1,5 +1,5 @@
-//! The worker's side: the claim that it registers, its plot, the trials that it runs, what it serves to its
-//! committee, and who may reach its containers.
+//! The worker's side: its claim, its plot, its trials, the service to its committee, and access to its
+//! containers.
 
 pub mod claim;
 pub mod doorkeeper;

@@ -1,9 +1,9 @@
-//! The plot of an agent over its life.
+//! The life of an agent's plot.
 //!
-//! A plot belongs to an agent and a chain, and is made once. It grows towards the size that the claim plans, some
-//! groups at a time, while nothing that is timed runs and nothing is rented. It leaves a part of its disk free, and
-//! gives way to an order that needs the room: trials that are open then fail to read, and never show anything false.
-//! The plan is written down, so that a plot goes on growing after a restart.
+//! A plot belongs to an agent and a chain, and is made once. It grows to the size that the claim plans, some
+//! groups at a time, while no trial is timed and the machine is not rented. It leaves a part of its disk
+//! free, and gives way to an order that needs the space: open trials then fail to read, and never show
+//! anything false. The plan is stored, so that a plot keeps growing after a restart.
 
 use crate::{
 	containers::Room,
@@ -38,13 +38,13 @@ use std::{
 const FOLDER: &str = "plot";
 /// Name of the file with the plan.
 const PLAN: &str = "plan";
-/// Longest such file, in bytes.
+/// Maximum length of that file, in bytes.
 const PLAN_LENGTH: u64 = 1_024;
-/// Time between two looks at the disk and at the plan.
+/// Interval of looks at the disk and at the plan.
 const TICK: Duration = Duration::from_secs(3);
-/// A plot up to this size is made at once when it is wanted, in bytes: development chains have such.
+/// Largest plot that is made at once when it is wanted, in bytes: for development chains.
 const AT_ONCE: u64 = 256 << 20;
-/// Niceness of the threads that make groups beside an agent.
+/// Niceness of the threads that make groups while an agent runs.
 const NICE: libc::c_int = 10;
 
 /// A plot that is wanted.
@@ -59,7 +59,7 @@ impl Plan {
 		u64::from(self.groups) * bytes_on_disk(&self.recipe)
 	}
 
-	/// The claim in GB that so many of its groups show.
+	/// Returns the claim in GB that this number of its groups shows.
 	fn shown(&self, groups: u32) -> u32 {
 		let bytes = u64::from(groups) * self.recipe.group_bytes();
 		judge::disk_gb(bytes, Some(Duration::ZERO))
@@ -74,13 +74,13 @@ struct Shared {
 	/// The folder of the plot.
 	dir: PathBuf,
 	space: Box<dyn Fn() -> io::Result<Space> + Send + Sync>,
-	/// True if small plots are held to the rules of large ones: in tests.
+	/// Small plots follow the rules of large ones. True in tests only.
 	is_strict: bool,
-	/// The plan that is written down. Locked before the state.
+	/// The stored plan. Locked before the state.
 	written: Mutex<Option<Plan>>,
-	/// The only writer. Locked before the state, and for as long as groups are made.
+	/// The only writer. Locked before the state, and while groups are made.
 	writer: Mutex<Option<Plot>>,
-	/// The number of those that wait for the writer: making groups ends for them.
+	/// Number of waiters for the writer: making groups stops for them.
 	waiting: AtomicU32,
 	state: Mutex<State>,
 	changed: Condvar,
@@ -89,19 +89,19 @@ struct Shared {
 #[derive(Default)]
 struct State {
 	plan: Option<Plan>,
-	/// The plot as it is now.
+	/// Current plot.
 	view: Option<View>,
-	/// Trials that run.
+	/// Number of running trials.
 	holds: u32,
 	is_rented: bool,
-	/// Bytes that the orders of now were given.
+	/// Bytes that the current orders got.
 	orders: BTreeMap<OrderId, u64>,
-	/// The plan whose shortage was told, and its extent in groups.
+	/// Plan whose shortage was logged, and the groups that fit.
 	told: Option<(Plan, u32)>,
-	/// The error for which it does not grow.
+	/// Error that keeps the plot from growing.
 	failure: Option<String>,
 	ended: bool,
-	/// The number of changes that may let the plot grow.
+	/// Number of changes that may let the plot grow.
 	changes: u64,
 }
 
@@ -110,7 +110,7 @@ impl State {
 		self.holds == 0 && !self.is_rented && !self.ended
 	}
 
-	/// The whole groups of a recipe's plot.
+	/// Returns the number of whole groups of a recipe's plot.
 	fn groups(&self, recipe: &Recipe) -> u32 {
 		let view = self.view.as_ref();
 		view.filter(|view| view.recipe() == recipe)
@@ -121,9 +121,9 @@ impl State {
 /// Progress of a plot, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
-	/// The plot.
+	/// Current size.
 	pub plotted: u64,
-	/// The size that is wanted.
+	/// Planned size.
 	pub wanted: u64,
 }
 
@@ -137,10 +137,10 @@ impl Drop for Hold {
 	}
 }
 
-/// The use that growing makes of a machine.
+/// Share of the machine that growing may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effort {
-	/// Half of the cores, after all other programs.
+	/// Half of the cores, at a lower priority than other programs.
 	Background,
 	/// All cores.
 	All,
@@ -156,13 +156,13 @@ impl Drop for Growing {
 	fn drop(&mut self) {
 		self.plots.0.change(|state| state.ended = true);
 		if let Some(thread) = self.thread.take() {
-			// It has said its error.
+			// The thread has logged its error.
 			let _ = thread.join();
 		}
 	}
 }
 
-/// Locks the data folder of an agent, so that no two processes use it. `None` if another one does.
+/// Locks the data folder of an agent against use by two processes. `None` if another process uses it.
 pub fn lock(data: &Path) -> io::Result<Option<File>> {
 	fs::create_dir_all(data)?;
 	let lock = File::create(data.join("lock"))?;
@@ -192,7 +192,7 @@ pub fn whole_bytes(data: &Path, recipe: &Recipe) -> u64 {
 	groups * bytes_on_disk(recipe)
 }
 
-/// Writes down what the agent that uses a data folder is to plot. It finds it within some seconds.
+/// Stores a plan for the agent that uses a data folder. The agent finds it within some seconds.
 pub fn write_plan(data: &Path, recipe: Recipe, groups: u32) -> io::Result<()> {
 	let dir = data.join(FOLDER);
 	fs::create_dir_all(&dir)?;
@@ -200,8 +200,8 @@ pub fn write_plan(data: &Path, recipe: Recipe, groups: u32) -> io::Result<()> {
 	kaisar_fs::write_atomic(&dir.join(PLAN), &plan.encode(), kaisar_fs::BY_UMASK)
 }
 
-/// Returns the part of a plan that fits the disk of a data folder, in groups, with the reserve left free, without
-/// opening the plot.
+/// Returns the part of a plan that fits the disk of a data folder, in groups, with the reserve left free,
+/// without opening the plot.
 pub fn fitting(data: &Path, recipe: &Recipe, groups: u32) -> io::Result<u32> {
 	let each = bytes_on_disk(recipe);
 	let there = whole_bytes(data, recipe) / each;
@@ -226,8 +226,8 @@ fn is_old(path: &Path) -> bool {
 }
 
 impl Plots {
-	/// The plot in a data folder. Nothing grows before it is [started](Self::start). Plots of the first edition are
-	/// removed.
+	/// Opens the plot in a data folder. It does not grow before it is [started](Self::start). Removes plots
+	/// of the first edition.
 	pub fn new(data: &Path) -> io::Result<Self> {
 		let of = data.to_owned();
 		Self::with_space(data, move || Space::of(&of), false)
@@ -260,7 +260,7 @@ impl Plots {
 		Ok(Self(Arc::new(shared)))
 	}
 
-	/// Grows the plot in a thread of its own, whenever it may, until the result is dropped.
+	/// Grows the plot in its own thread, whenever it may, until the result is dropped.
 	pub fn start(&self, effort: Effort) -> io::Result<Growing> {
 		let shared = self.0.clone();
 		shared.state.lock().ended = false;
@@ -273,8 +273,8 @@ impl Plots {
 		})
 	}
 
-	/// Sets the plot that a claim plans. A small one is made at once; blocks meanwhile. A plot of another recipe is
-	/// removed. One that is larger than planned stays, until its room is needed.
+	/// Sets the plan of a claim's plot. A small plot is made at once; this blocks meanwhile. A plot of
+	/// another recipe is removed. A plot larger than planned stays until its space is needed.
 	pub fn want(&self, recipe: Recipe, groups: u32) {
 		let plan = Plan { recipe, groups };
 		self.0.set_plan(&plan);
@@ -283,14 +283,14 @@ impl Plots {
 		}
 	}
 
-	/// Returns the whole groups of a plot. Blocks for some seconds where the plot was not opened yet.
+	/// Returns the number of whole groups of a plot. Blocks for some seconds if the plot was not opened yet.
 	pub fn ready(&self, recipe: &Recipe) -> u32 {
 		self.0.open(recipe);
 		self.0.state.lock().groups(recipe)
 	}
 
-	/// Takes a plot's first groups for a trial; `None` if it has fewer. It may grow beside the trial; while the trial
-	/// is timed, [hold](Self::hold) it.
+	/// Takes a plot's first groups for a trial; `None` if it has fewer. The plot may grow during the trial;
+	/// [hold](Self::hold) it while the trial is timed.
 	pub fn take(&self, recipe: &Recipe, size: Size) -> io::Result<Option<Ready>> {
 		self.0.open(recipe);
 		let view = self.0.state.lock().view.clone();
@@ -300,8 +300,8 @@ impl Plots {
 		}
 	}
 
-	/// Keeps the plot from growing until the result is dropped. Returns once nothing is made or written, within a
-	/// second or so.
+	/// Keeps the plot from growing until the result is dropped. Returns once the work has stopped, within
+	/// about a second.
 	pub fn hold(&self) -> Hold {
 		self.0.state.lock().holds += 1;
 		let hold = Hold(self.0.clone());
@@ -309,7 +309,7 @@ impl Plots {
 		hold
 	}
 
-	/// Sets whether an order is served: nothing grows meanwhile.
+	/// Sets whether an order is served. The plot does not grow meanwhile.
 	pub fn rented(&self, is_rented: bool) {
 		self.0.change(|state| {
 			state.is_rented = is_rented;
@@ -319,7 +319,7 @@ impl Plots {
 		});
 	}
 
-	/// Returns how far the plot is.
+	/// Returns the progress of the plot.
 	pub fn progress(&self) -> Progress {
 		let state = self.0.state.lock();
 		let Some(plan) = state.plan else {
@@ -332,12 +332,12 @@ impl Plots {
 		}
 	}
 
-	/// Returns the error for which the plot does not grow.
+	/// Returns the error that keeps the plot from growing.
 	pub fn failure(&self) -> Option<String> {
 		self.0.state.lock().failure.clone()
 	}
 
-	/// Returns the number of groups for which there is room, once less fits than is planned.
+	/// Returns the number of groups that fit the disk, if the plan does not fit.
 	pub fn shortage(&self) -> Option<u32> {
 		let state = self.0.state.lock();
 		let (plan, fitting) = state.told?;
@@ -367,7 +367,7 @@ impl Room for Plots {
 		let given = match self.0.make_room(bytes, store) {
 			Ok(free) => bytes.min(free),
 			Err(error) => {
-				tracing::warn!(%error, order, "cannot look at the disk: the plot does not give way to the order");
+				tracing::warn!(%error, order, "cannot read the disk's free space: the plot does not give way to the order");
 				bytes
 			}
 		};
@@ -375,8 +375,8 @@ impl Room for Plots {
 			tracing::warn!(
 				order,
 				dir = %self.0.dir.display(),
-				"the order can have {} of the {} of disk that it rents: the disk has no more, with its reserve left free. \
-				 Free space there, or claim less disk",
+				"the order gets only {} of the {} of disk that it rents: with its reserve left free, the disk has no \
+				 more. Free space there, or claim less disk",
 				gigabytes(given),
 				gigabytes(bytes)
 			);
@@ -386,7 +386,7 @@ impl Room for Plots {
 	}
 }
 
-/// Counts one that waits for the writer.
+/// Counts a waiter for the writer.
 struct Waits<'a>(&'a AtomicU32);
 
 impl Drop for Waits<'_> {
@@ -396,14 +396,14 @@ impl Drop for Waits<'_> {
 }
 
 impl Shared {
-	/// The writer, as soon as nothing is made any more.
+	/// Locks the writer, as soon as the making of groups has stopped.
 	fn writer(&self) -> MutexGuard<'_, Option<Plot>> {
 		self.waiting.fetch_add(1, Ordering::SeqCst);
 		let _waits = Waits(&self.waiting);
 		self.writer.lock()
 	}
 
-	/// Changes the state, and has the thread that grows the plot look at it.
+	/// Changes the state, and wakes the thread that grows the plot.
 	fn change(&self, change: impl FnOnce(&mut State)) {
 		let mut state = self.state.lock();
 		change(&mut state);
@@ -411,7 +411,7 @@ impl Shared {
 		self.changed.notify_all();
 	}
 
-	/// Takes over the plan that is written down, if another process changed it.
+	/// Takes over the stored plan, if another process changed it.
 	fn read_plan(&self) {
 		let mut written = self.written.lock();
 		let read = || {
@@ -442,24 +442,24 @@ impl Shared {
 			Err(error) => tracing::warn!(
 				%error,
 				dir = %self.dir.display(),
-				"cannot write down how much to plot: after a restart the plot grows once the next round begins. Free \
-				 space on its disk"
+				"cannot store the plot's plan: after a restart, the plot grows only from the next round on. Free space \
+				 on its disk"
 			),
 		}
 	}
 
-	/// Returns whether a plot is so small that no disk is full of it.
+	/// Returns whether a plot is too small to fill a disk.
 	fn is_small(&self, plan: &Plan) -> bool {
 		!self.is_strict && plan.recipe.is_small()
 	}
 
-	/// Looks at the plot and at the disk every now and then, and makes what is to be made.
+	/// Looks at the plot and at the disk at each interval, and makes missing groups.
 	fn run(&self, effort: Effort) {
 		let cores = std::thread::available_parallelism().map_or(1, usize::from);
 		let threads = match effort {
 			Effort::All => cores,
 			Effort::Background => {
-				// SAFETY: it changes the priority of this thread, and of those that it starts.
+				// SAFETY: it only changes the priority of this thread and of those that it starts.
 				unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 				cores.div_ceil(2)
 			}
@@ -500,7 +500,7 @@ impl Shared {
 		let at_once = in_memory(&plan.recipe, threads, Memory::now().available);
 		if at_once == 0 {
 			return Err(io::Error::other(format!(
-				"{} of memory must be available to make a group",
+				"{} of memory must be available to make a group; stop other programs",
 				gigabytes(memory_of(&plan.recipe))
 			)));
 		}
@@ -509,7 +509,7 @@ impl Shared {
 		Ok(true)
 	}
 
-	/// Makes groups up to `groups`, until the disk is full or something else needs the machine.
+	/// Makes groups up to `groups`, until the disk is full or other work needs the machine.
 	fn grow(&self, plan: &Plan, groups: u32, at_once: u32) -> io::Result<()> {
 		if self.waiting.load(Ordering::SeqCst) > 0 {
 			return Ok(());
@@ -527,13 +527,13 @@ impl Shared {
 		};
 		let added = |groups| {
 			self.show(groups);
-			// Others write to the disk meanwhile.
+			// Other programs write to the disk meanwhile.
 			full.store(self.fitting(plan).unwrap_or(0) == 0, Ordering::Relaxed);
 		};
 		plot.grow(groups, at_once, goes_on, added)
 	}
 
-	/// Makes a small plot, whatever runs.
+	/// Makes a small plot at once, even during a trial or an order.
 	fn make_at_once(&self, plan: &Plan) {
 		self.open(&plan.recipe);
 		if self.state.lock().groups(&plan.recipe) >= plan.groups {
@@ -548,7 +548,7 @@ impl Shared {
 		}
 	}
 
-	/// Notes that the plot has so many groups.
+	/// Records the plot's number of groups.
 	fn show(&self, groups: u32) {
 		let mut state = self.state.lock();
 		state.view = state.view.as_ref().map(|view| view.with_groups(groups));
@@ -574,7 +574,7 @@ impl Shared {
 			return Ok(());
 		}
 		let mut writer = self.writer();
-		// Another may have been faster.
+		// Another thread may have opened it meanwhile.
 		if is_open(&self.state.lock()) {
 			return Ok(());
 		}
@@ -605,7 +605,7 @@ impl Shared {
 		Ok(())
 	}
 
-	/// Shrinks the plot by as many groups as `bytes` take.
+	/// Shrinks the plot by the number of groups that take `bytes`.
 	fn free(&self, bytes: u64) -> io::Result<()> {
 		let view = self.state.lock().view.clone();
 		let Some(view) = view.filter(|view| bytes > 0 && view.groups() > 0) else {
@@ -616,16 +616,16 @@ impl Shared {
 		let groups = view.groups().saturating_sub(gone);
 		tracing::info!(
 			dir = %self.dir.display(),
-			"the plot shrinks from {} to {}: its room is needed",
+			"the plot shrinks from {} to {}: its space is needed",
 			gigabytes(u64::from(view.groups()) * bytes_on_disk(view.recipe())),
 			gigabytes(u64::from(groups) * bytes_on_disk(view.recipe()))
 		);
 		self.shrink(groups)
 	}
 
-	/// Frees the disk for an order, beside the reserve. Returns the bytes that it can have.
+	/// Frees disk for an order in addition to the reserve. Returns the bytes that the order can have.
 	fn make_room(&self, bytes: u64, store: Option<&Path>) -> io::Result<u64> {
-		// One that is not found here is taken to lie on this disk.
+		// A store that is not found counts as on this disk.
 		if let Some(store) = store
 			&& store.exists()
 			&& !is_shared(store, &self.dir)?
@@ -643,8 +643,8 @@ impl Shared {
 		Ok((self.space)()?.beyond_reserve())
 	}
 
-	/// Gives back what others took of the reserve, once it is an eighth of it: a plot that grows up to it does not
-	/// shrink for the next small file.
+	/// Shrinks the plot if other programs took more than an eighth of the reserve, so that a plot that grew
+	/// up to the reserve does not shrink for the next small file.
 	fn keep_reserve(&self, plan: &Plan) -> io::Result<()> {
 		let (space, holds) = ((self.space)()?, self.state.lock().holds);
 		let lacking = space.reserve().saturating_sub(space.free);
@@ -654,7 +654,7 @@ impl Shared {
 		self.free(lacking)
 	}
 
-	/// Returns the groups that fit the disk beside those that are there.
+	/// Returns the number of further groups that fit the disk.
 	fn fitting(&self, plan: &Plan) -> io::Result<u32> {
 		if self.is_small(plan) {
 			return Ok(u32::MAX);
@@ -663,14 +663,14 @@ impl Shared {
 		Ok(u32::try_from(groups).unwrap_or(u32::MAX))
 	}
 
-	/// Says once if less fits than is planned.
+	/// Logs once if the plan does not fit.
 	fn tell(&self, plan: &Plan, fitting: u32) {
 		let mut state = self.state.lock();
 		if fitting >= plan.groups {
 			state.told = None;
 			return;
 		}
-		// An order takes room that comes back.
+		// The space of an order comes back.
 		if state.is_rented || state.told == Some((*plan, fitting)) {
 			return;
 		}
@@ -680,7 +680,7 @@ impl Shared {
 		let bytes = |groups: u32| u64::from(groups) * bytes_on_disk(&plan.recipe);
 		tracing::warn!(
 			dir = %self.dir.display(),
-			"the plot has room for {} of the {} that the claim plans: its disk has {} free, of which {} stay free. Free \
+			"only {} of the {} that the claim plans fit on the plot's disk: it has {} free, of which {} stay free. Free \
 			 {} there, move --data-dir to a larger disk, or claim {} GB of disk",
 			gigabytes(bytes(fitting)),
 			gigabytes(plan.bytes()),
@@ -691,7 +691,7 @@ impl Shared {
 		);
 	}
 
-	/// Says once for which error the plot does not grow. It is tried again.
+	/// Logs once an error that keeps the plot from growing. Growing is tried again.
 	fn failed(&self, plan: &Plan, error: &io::Error) {
 		let error = error.to_string();
 		let mut state = self.state.lock();
@@ -704,19 +704,19 @@ impl Shared {
 		tracing::warn!(
 			error,
 			dir = %self.dir.display(),
-			"the plot cannot grow beyond {} of {}, so less disk is proved than is claimed",
+			"the plot cannot grow beyond {} of {}, so the agent proves less disk than it claims",
 			gigabytes(u64::from(groups) * bytes_on_disk(&plan.recipe)),
 			gigabytes(plan.bytes())
 		);
 	}
 }
 
-/// Returns the memory that making a group takes: the group, the hashes of its nodes and those above them.
+/// Returns the memory for making a group: the group, the hashes of its nodes and those above them.
 fn memory_of(recipe: &Recipe) -> u64 {
 	recipe.group_bytes() / 4 * 5
 }
 
-/// Returns the number of groups to make at once with `available` bytes of memory, of which half stays free, where
+/// Returns the number of groups to make at once with `available` bytes of memory. Half of it stays free, if
 /// that is more than one group.
 fn in_memory(recipe: &Recipe, threads: usize, available: u64) -> u32 {
 	let each = memory_of(recipe);
@@ -741,7 +741,7 @@ mod tests {
 		Size { groups, reads: 20 }
 	}
 
-	/// A disk of 100 GB, of which others take a part; the plot in `dir` lies on it.
+	/// A disk of 100 GB, partly used by others, with the plot in `dir`.
 	#[derive(Clone)]
 	struct Disk {
 		dir: Arc<TempDir>,
@@ -758,7 +758,7 @@ mod tests {
 			}
 		}
 
-		/// Leaves room for so many groups, and for no other, beside the reserve of 20 GB.
+		/// Leaves space for exactly this number of groups, in addition to the reserve of 20 GB.
 		fn leave(&self, groups: u64) {
 			let left = 20 * GB + groups * EACH + EACH / 2;
 			self.others.store(100 * GB - left, Ordering::SeqCst);
@@ -777,7 +777,7 @@ mod tests {
 		}
 	}
 
-	/// Waits for a condition that another thread brings about.
+	/// Waits for a condition that depends on another thread.
 	fn until(mut holds: impl FnMut() -> bool) {
 		let begun = Instant::now();
 		while !holds() {
@@ -796,7 +796,7 @@ mod tests {
 		until(|| plots.ready(&recipe(5)) == 3);
 		assert_eq!(plots.ready(&recipe(6)), 0, "nobody wants that one");
 		drop(growing);
-		// More is wanted by another process, while the agent is down and while it runs.
+		// Another process raises the plan, while the agent is down and while it runs.
 		write_plan(disk.dir.path(), recipe(5), 4).unwrap();
 		let plots = disk.plots();
 		let progress = Progress {
@@ -867,7 +867,7 @@ mod tests {
 		assert_eq!(plots.fitting(&recipe(5), 1).unwrap(), 1);
 		drop(growing);
 		assert_eq!(plots.ready(&recipe(5)), 2);
-		// A little of the reserve may go to others, before the plot gives way.
+		// Others may take a little of the reserve before the plot shrinks.
 		let plan = Plan {
 			recipe: recipe(5),
 			groups: 5,
@@ -892,7 +892,7 @@ mod tests {
 		until(|| plots.ready(&recipe(5)) == 4);
 		let ready = plots.take(&recipe(5), size(4)).unwrap().unwrap();
 		let again = plots.take(&recipe(5), size(1)).unwrap().unwrap();
-		// What fits beside the plot takes nothing of it; asked again, an order has what it has.
+		// An order that fits does not shrink the plot; asked again, it gets the same.
 		assert_eq!(plots.make_room(7, EACH / 4, None), EACH / 4);
 		assert_eq!(plots.ready(&recipe(5)), 4);
 		assert_eq!(plots.make_room(8, 2 * EACH, None), 2 * EACH);
@@ -900,17 +900,17 @@ mod tests {
 		disk.others.fetch_add(EACH, Ordering::SeqCst);
 		assert_eq!(plots.make_room(8, 2 * EACH, None), 2 * EACH);
 		assert_eq!(plots.ready(&recipe(5)), 2, "and it does not grow");
-		// A trial that took the plot before cannot read it; another, within what is left, can.
+		// A trial that took the plot before cannot read it; another, within the remaining groups, can.
 		assert!(Proof::run(ready, &START, || true).is_err());
 		assert!(Proof::run(again, &START, || true).is_ok());
-		// More than the disk has: all of it but the reserve.
+		// More than the disk has: all of it except the reserve.
 		disk.others.fetch_sub(EACH, Ordering::SeqCst);
 		assert_eq!(plots.make_room(9, 9 * EACH, None), 4 * EACH + EACH / 2);
 		assert_eq!(plots.ready(&recipe(5)), 0);
 		plots.rented(false);
 		until(|| plots.ready(&recipe(5)) == 4);
 		drop(growing);
-		// An engine whose data lies on another disk.
+		// An engine with its data on another disk.
 		let other = Path::new("/dev/shm");
 		if other.exists() && !is_shared(other, disk.dir.path()).unwrap() {
 			plots.make_room(10, 9 * EACH, Some(other));
@@ -976,7 +976,7 @@ mod tests {
 		let mut found = names(&data.join(FOLDER));
 		found.sort_by_key(|name| name == PLAN);
 		assert_eq!(found, expected);
-		// What a trial has open it still reads.
+		// An open trial still reads its groups.
 		assert!(Proof::run(open, &START, || true).is_ok());
 	}
 

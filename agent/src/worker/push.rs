@@ -1,9 +1,9 @@
 //! The committees of this agent's workers: reserves places for their agents, introduces itself to them as
 //! soon as a round has started, and sends them the parts of the trial, each as soon as it is known.
 //!
-//! Whoever is looked up only when there is something to send is found too late: in a network of thousands a
-//! committee is mostly agents never met. So all of it is looked up and connected to at the round's start, all
-//! members at once, and the connections stay for the roots.
+//! A lookup that starts only when a part is ready ends too late: in a network of thousands, most members of
+//! a committee were never met before. So the agent looks up and connects to all members at the round's
+//! start, and keeps the connections for the roots.
 
 use crate::{
 	host::store::now_ms,
@@ -33,45 +33,45 @@ use tokio::{
 	time::{Instant, sleep, sleep_until},
 };
 
-/// Most committees at a time: of the workers of this agent, and the rounds that they are due in.
+/// Maximum number of committees: for this agent's workers, and the rounds that they are due in.
 const MAX_COMMITTEES: usize = 64;
-/// Most agents of one.
+/// Maximum number of agents of a committee.
 const MAX_MEMBERS: usize = 64;
-/// Most addresses of a member that are remembered at the doors. It names them itself.
+/// Maximum number of a member's addresses that the doors remember. The member names them itself.
 const MAX_ADDRESSES: usize = 4;
-/// Longest that a committee is kept, whatever is asked: a week, in milliseconds.
+/// Maximum time for which a committee is kept, whatever the node asks: a week, in milliseconds.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// Pause before the first further try; it doubles with each.
+/// Pause before the first retry; it doubles with each.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Longest pause while there is nothing to send.
+/// Longest pause while no part waits.
 const AGAIN_MOST: Duration = Duration::from_secs(5);
-/// Longest pause while a root waits, which a checker's clock is running for.
+/// Longest pause while a root waits and the checker's clock runs.
 const AGAIN_MOST_WAITING: Duration = Duration::from_secs(1);
-/// Time for which a connection has to stay before the pauses begin anew.
+/// Duration of a connection that resets the pauses.
 const STEADY: Duration = Duration::from_secs(5);
-/// Time between two reads of the file in which an agent of this machine leaves its addresses.
+/// Interval of reads of the file with the addresses of an agent on this machine.
 const LOOK: Duration = Duration::from_secs(1);
-/// Longest pause that a checker may ask for. The shortest is [`AGAIN`].
+/// Longest pause that a checker may request. The shortest is [`AGAIN`].
 const COME_BACK_MOST: Duration = Duration::from_secs(15);
-/// Pause after a checker's agent said that it does not sit for the worker.
+/// Pause after a checker's agent answered that it does not sit for the worker.
 const DENIED: Duration = Duration::from_secs(5);
 
 /// A worker in a round of a chain.
 pub type RoundOf = (H256, RoundIndex, WorkerId);
 
-/// The parts of a worker's trial in a round, as they come. On another fork they begin anew.
+/// Parts of a worker's trial in a round so far. On another fork they start again.
 #[derive(Clone, Default)]
 pub struct Told {
 	/// The trial.
 	trial: Option<Trial>,
-	/// Its parts, in the order in which they came.
+	/// Its parts, in the order of their arrival.
 	pushes: Vec<Push>,
-	/// True if these are all.
+	/// No further parts come.
 	complete: bool,
 }
 
 impl Told {
-	/// Returns whether there are more parts than the first `sent` of the trial `of`.
+	/// Returns whether it has more parts than the first `sent` of the trial `of`.
 	fn has_more(&self, of: Option<Trial>, sent: usize) -> bool {
 		let sent = if self.trial == of { sent } else { 0 };
 		self.pushes.len() > sent
@@ -80,9 +80,9 @@ impl Told {
 
 /// A committee, and the tasks that hold its connections.
 struct Committee {
-	/// When its round is over. Its links see it move.
+	/// End of its round. Its links see changes.
 	expires: Arc<AtomicU64>,
-	/// The members; those that are sent roots have a link.
+	/// Members; those that get roots have a link.
 	members: BTreeMap<AgentKey, Option<Link>>,
 	told: watch::Sender<Told>,
 }
@@ -93,10 +93,10 @@ impl Committee {
 	}
 }
 
-/// A task that keeps in touch with a member.
+/// A task that keeps a connection to a member.
 struct Link {
 	task: AbortHandle,
-	/// Whether the member takes roots now, or has no room for idle connections and takes them when they come.
+	/// The member takes roots now, or has no room for idle connections and takes roots when they come.
 	connected: Arc<AtomicBool>,
 }
 
@@ -106,16 +106,17 @@ impl Drop for Link {
 	}
 }
 
-/// The committees, under one lock.
+/// All committees, under one lock.
 pub struct Committees {
 	peer: Arc<Peer>,
-	/// Doors at which the members' addresses are remembered.
+	/// Doors that remember the members' addresses.
 	doors: Vec<Door>,
 	all: Mutex<BTreeMap<RoundOf, Committee>>,
 }
 
 impl Committees {
-	/// None yet. The members' addresses are remembered at `doors`, so that a flood does not keep them out.
+	/// Creates an empty set. `doors` remember the members' addresses, so that a flood does not keep them
+	/// out.
 	pub fn new(peer: Arc<Peer>, doors: Vec<Door>) -> Self {
 		Self {
 			peer,
@@ -124,9 +125,9 @@ impl Committees {
 		}
 	}
 
-	/// Notes a worker's committee for `keep_ms` milliseconds. If the worker `runs` the trial, connects to
-	/// each member that was not known, after a part of `spread` that is this agent's own. Returns how far
-	/// it is with all of them.
+	/// Keeps a worker's committee for `keep_ms` milliseconds. If the worker `runs` the trial, connects to
+	/// each new member, after this agent's own part of `spread`. Returns the number of members, and of those
+	/// connected.
 	pub fn prepare(
 		&self,
 		of: RoundOf,
@@ -158,7 +159,7 @@ impl Committees {
 			told: watch::Sender::new(Told::default()),
 		});
 		committee.expires.store(expires, Ordering::Relaxed);
-		// On another fork others sit.
+		// On another fork the members differ.
 		committee.members.retain(|agent, _| agents.contains(agent));
 		for agent in agents {
 			let link = committee.members.entry(agent).or_default();
@@ -194,8 +195,8 @@ impl Committees {
 		}
 	}
 
-	/// Begins a trial of a worker in a round, and returns what takes its parts. `None` if
-	/// the committee is not known.
+	/// Starts a trial of a worker in a round, and returns the sender of its parts. `None` if the committee
+	/// is not known.
 	pub fn begin(&self, trial: Trial) -> Option<watch::Sender<Told>> {
 		let all = self.all.lock();
 		let committee = all.get(&(trial.genesis, trial.round, trial.worker))?;
@@ -207,7 +208,7 @@ impl Committees {
 		Some(committee.told.clone())
 	}
 
-	/// Returns whether an agent is in a committee that is kept.
+	/// Returns whether an agent is in a kept committee.
 	pub fn knows(&self, agent: &AgentKey) -> bool {
 		let now = now_ms();
 		let all = self.all.lock();
@@ -226,7 +227,7 @@ impl Committees {
 	/// Remembers the addresses that a member has published.
 	fn remember(&self, agent: &AgentKey, time: Duration) {
 		let Ok(addr) = self.peer.peers().lookup(agent) else {
-			// It is looked for from now on.
+			// The search for its addresses starts now.
 			self.peer.peers().want(agent);
 			return;
 		};
@@ -238,7 +239,7 @@ impl Committees {
 	}
 }
 
-/// Adds a part of the trial that `told` is of; one of a trial that was given up is dropped.
+/// Adds a part to its trial. Drops a part of an abandoned trial.
 pub fn tell(told: &watch::Sender<Told>, push: Push) {
 	told.send_modify(|told| {
 		if told.trial == Some(push.trial) {
@@ -247,41 +248,41 @@ pub fn tell(told: &watch::Sender<Told>, push: Push) {
 	});
 }
 
-/// Notes that a trial has no more parts.
+/// Records that a trial has no further parts.
 pub fn complete(told: &watch::Sender<Told>, trial: Trial) {
 	told.send_modify(|told| told.complete |= told.trial == Some(trial));
 }
 
-/// A number from 0 to 1 that an agent has with a member of its committee in a round.
+/// Returns a number from 0 to 1, fixed for an agent, a member of its committee and a round.
 fn share(own: &AgentKey, member: &AgentKey, round: RoundIndex) -> f64 {
 	let hash = key("spread", &[&own.0, &member.0, &round.to_le_bytes()]);
 	f64::from(u16::from_le_bytes([hash[0], hash[1]])) / f64::from(u16::MAX)
 }
 
-/// A member of a committee, as the task that keeps in touch with it sees it.
+/// State of the task that keeps a connection to a member.
 struct Member {
 	peer: Arc<Peer>,
 	agent: AgentKey,
 	introduction: Introduction,
 	told: watch::Receiver<Told>,
-	/// Parts of the trial `of` that were sent.
+	/// Number of sent parts of the trial `of`.
 	sent: usize,
 	of: Option<Trial>,
-	/// Whether it takes roots now.
+	/// The member takes roots now.
 	connected: Arc<AtomicBool>,
-	/// Whether it said that it does not sit for the worker.
+	/// The member answered that it does not sit for the worker.
 	denied: bool,
-	/// The next pause.
+	/// Next pause.
 	wait: Duration,
-	/// When the round is over, as the node said last.
+	/// End of the round, from the node's last request.
 	expires: Arc<AtomicU64>,
 }
 
-/// Why a connection to a member ended that did not fail.
+/// Reason for the end of a connection to a member that did not fail.
 enum Met {
 	/// The last part was sent.
 	Done,
-	/// The member has no room for a connection that waits.
+	/// The member has no room for an idle connection.
 	NoRoom,
 	/// The member did not admit this agent.
 	NotAdmitted,
@@ -290,7 +291,7 @@ enum Met {
 impl Member {
 	/// Connects, introduces itself, and sends the roots, until the round is over.
 	async fn serve(mut self, delay: Duration) {
-		// A root that is there already does not wait for the others' introductions.
+		// A root that is ready does not wait for the delay of introductions.
 		tokio::select! {
 			() = sleep(delay) => (),
 			_ = self.told.wait_for(|told| !told.pushes.is_empty()) => (),
@@ -301,13 +302,13 @@ impl Member {
 			self.connected.store(admitted, Ordering::Relaxed);
 			match met {
 				Ok(Met::Done) => {
-					// All is sent, unless another fork wins.
+					// All parts are sent, unless another fork wins.
 					let of = self.of;
 					if self.told.wait_for(|told| told.trial != of).await.is_err() {
 						return;
 					}
 				}
-				// Not even for one that sends.
+				// The member has no room even for a connection that sends.
 				Ok(Met::NoRoom) if self.has_more() => self.pause().await,
 				Ok(Met::NoRoom) => {
 					let (of, sent) = (self.of, self.sent);
@@ -347,7 +348,7 @@ impl Member {
 						agent = hex::encode(self.agent),
 						worker = self.introduction.worker,
 						round = self.introduction.round,
-						"a checker's agent says that it does not sit for this worker; trying again"
+						"a checker's agent answers that it does not sit for this worker; trying again"
 					);
 				}
 				sleep(DENIED).await;
@@ -383,7 +384,7 @@ impl Member {
 		}
 	}
 
-	/// Waits for the next part to send. `None` once all were sent.
+	/// Waits for the next part to send. `None` once all are sent.
 	async fn next(&mut self) -> Result<Option<Push>> {
 		loop {
 			{
@@ -416,8 +417,7 @@ impl Member {
 		self.told.borrow().has_more(self.of, self.sent)
 	}
 
-	/// Waits before the next try: for less if there is more to send meanwhile, or if the agent has published
-	/// other addresses.
+	/// Waits before the next try. Ends early if a new part comes, or if the agent publishes other addresses.
 	async fn pause(&mut self) {
 		self.told.mark_unchanged();
 		let most = if self.has_more() {
@@ -441,7 +441,7 @@ impl Member {
 					self.wait = AGAIN;
 					return;
 				},
-				// It never closes: the peer holds the sender.
+				// The channel never closes: the peer holds the sender.
 				_ = news.changed() => {
 					if peers.found_stamp(&self.agent) != found {
 						self.wait = AGAIN;

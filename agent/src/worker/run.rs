@@ -38,14 +38,14 @@ use tokio::sync::watch;
 pub struct Runner {
 	/// The jobs.
 	pub jobs: Arc<Jobs>,
-	/// The committees, which are sent the parts.
+	/// The committees, which get the parts.
 	pub committees: Arc<Committees>,
-	/// The agent, which signs them.
+	/// The agent, which signs the parts.
 	pub peer: Arc<Peer>,
-	/// The report for people.
+	/// The report for the operator.
 	pub report: Arc<Report>,
-	/// The GPUs. They are looked for again before each trial: a driver that came late, or a GPU that is back, has cost
-	/// one trial at most.
+	/// The GPUs. Each trial searches for them again, so that a late driver or a returned GPU costs at most
+	/// one trial.
 	pub gpus: Arc<Pool>,
 	/// The plot.
 	pub plots: Plots,
@@ -87,7 +87,7 @@ impl Runner {
 		let prepared = tokio::task::spawn_blocking(move || {
 			let plan = job.plan();
 			plots.want(job.recipe(), plan.groups);
-			// Growing takes memory too, until it is held.
+			// Growing takes memory too, so it is held before the memory is measured.
 			let hold = plots.hold();
 			let machine = Machine {
 				devices: if plan.gpus > 0 {
@@ -116,12 +116,12 @@ impl Runner {
 				);
 				self.jobs.prepared(&id, Arc::new(prepared));
 			}
-			// Another seed is wanted, and comes next.
+			// Another seed is wanted; its job comes next.
 			Ok(None) => (),
 			Err(error) => self.fail(
 				&id,
 				(round, worker),
-				format!("preparing it crashed: {error}"),
+				format!("the preparation crashed: {error}"),
 			),
 		}
 	}
@@ -144,7 +144,7 @@ impl Runner {
 		let Some(trial) = trial_of(job, Some(trial_seed)) else {
 			return;
 		};
-		// After a restart nobody else has.
+		// After a restart, nothing else has informed the committee.
 		let told = self.tell_committee(trial, committee, expires);
 		tracing::info!(round, worker, "a trial begins");
 		let begun = Instant::now();
@@ -186,7 +186,7 @@ impl Runner {
 		self.jobs.done(&id, Arc::new(proof));
 	}
 
-	/// Begins to tell a committee of a trial.
+	/// Starts to send a trial's parts to its committee.
 	fn tell_committee(
 		&self,
 		trial: Trial,
@@ -200,7 +200,7 @@ impl Runner {
 		self.committees.begin(trial)
 	}
 
-	/// Says how a trial ended.
+	/// Logs and reports a completed trial.
 	fn say(&self, proof: &Proof, took: Duration) {
 		let job = proof.prepared().job();
 		let (round, worker) = (job.round, job.worker);
@@ -211,14 +211,14 @@ impl Runner {
 			?took,
 			"a trial is done"
 		);
-		// By this clock, without the way to a checker.
+		// By this agent's clock, without the network's delay.
 		let (_, remarks) = proof.judged();
 		if !remarks.is_empty() {
 			tracing::warn!(
 				round,
 				worker,
-				"the trial shows less than the claim: {}. Claim what `kaisar-agent detect` says, or see what else uses \
-				 the machine",
+				"the trial shows less than the claim: {}. Claim what `kaisar-agent detect` prints, or see what else \
+				 uses the machine",
 				remarks.join("; ")
 			);
 		}

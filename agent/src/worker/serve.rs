@@ -2,8 +2,8 @@
 //! push.
 //!
 //! A connection has a stranger's place at the [`Door`] until its key is known, right after the handshake.
-//! The agents of committees and those that are admitted have places of their own, bounded for each key. A
-//! stranger may introduce itself, once, and nothing else.
+//! Agents of committees and admitted agents have their own places, bounded per key. A stranger may introduce
+//! itself once and nothing else.
 
 use super::{
 	doorkeeper::{self, Doorkeeper},
@@ -46,18 +46,19 @@ use tokio::{
 	time::{sleep, timeout},
 };
 
-/// Most connections of an agent in a committee.
+/// Maximum number of connections per agent of a committee.
 const MAX_COMMITTEE_EACH: usize = 8;
-/// Most connections of all agents that are admitted. Each takes some 50 KB.
+/// Maximum number of connections of all admitted agents. Each takes some 50 KB.
 const MAX_ADMITTED: usize = 4_096;
-/// The same of one of them: a connection, and the one before it that is not known to be lost yet.
+/// Maximum number of connections per admitted agent: one, and an earlier one that is not known to be lost
+/// yet.
 const MAX_ADMITTED_EACH: usize = 2;
-/// Time for which a connection may stay without asking anything: longer than the prepare parts of two rounds,
-/// of 240 s each. A connection that is made at the start of one waits for the roots.
+/// Time for which a connection may stay without asking anything: longer than the prepare parts of two
+/// rounds, of 240 s each. A connection that is made at the start of one waits for the roots.
 const IDLE: Duration = Duration::from_secs(600);
-/// Time for which openings are kept once they are computed, for a checker whose connection broke.
+/// Time for which computed openings are kept, for a checker whose connection broke.
 const KEPT_TIME: Duration = Duration::from_secs(60);
-/// Most bytes of openings that are kept: 64 MiB. Those of thirteen GPUs are not.
+/// Maximum size of the kept openings, in bytes: 64 MiB. Those of thirteen GPUs are larger and are not kept.
 const MAX_KEPT: usize = 64 << 20;
 
 /// Limits of the agents' door. An operator that sits for half of a census of 10⁶ workers remembers their
@@ -68,7 +69,7 @@ pub const DOOR: fn() -> places::Limits = || places::Limits {
 	..places::Limits::default()
 };
 
-/// The checker's side of this agent, as workers' agents meet it.
+/// The checker's side of this agent: takes messages from workers' agents.
 pub trait Inbox: Send + Sync + 'static {
 	/// Returns whether an agent is admitted in any round.
 	fn knows(&self, agent: &AgentKey) -> bool;
@@ -81,12 +82,12 @@ pub trait Inbox: Send + Sync + 'static {
 	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal>;
 }
 
-/// Origin of a connection: as it is counted, and the address if it is one.
+/// Origin of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-	/// The range that it is counted by.
+	/// Range of addresses that it counts for.
 	pub range: places::Origin,
-	/// The address.
+	/// Address, if it has one.
 	pub ip: Option<std::net::IpAddr>,
 }
 
@@ -97,7 +98,7 @@ pub struct Serving {
 	committees: Arc<Committees>,
 	inbox: Box<dyn Inbox>,
 	door: Door,
-	/// Permits to compute openings where no GPU has to be waited for.
+	/// Permits to compute openings that need no GPU.
 	computing: Arc<Semaphore>,
 	opening: Arc<OpeningNow>,
 	opened: Arc<Mutex<Opened>>,
@@ -105,8 +106,8 @@ pub struct Serving {
 }
 
 impl Serving {
-	/// Serves the trials of `peer`, with permits to compute openings where no GPU has to be waited for.
-	/// Strangers have places at `door`; `inbox` takes introductions and roots.
+	/// Serves the trials of `peer`, with permits to compute openings that need no GPU. Strangers have places
+	/// at `door`; `inbox` takes introductions and roots.
 	pub fn new(
 		peer: Arc<Peer>,
 		jobs: Arc<Jobs>,
@@ -132,9 +133,9 @@ impl Serving {
 /// Accepts connections: of other agents, and those to the containers, where `doorkeeper` decides and
 /// newcomers have places at `tunnels`.
 ///
-/// `iroh`'s `Router` would not do. Its filter sees a connection before the handshake, but cannot hold a place
-/// for it until it ends, so handshakes would be unbounded; the tunnel counts its own places from that point
-/// on. And its loop ends with the first handler that panics.
+/// `iroh`'s `Router` would not do. Its filter sees a connection before the handshake, but cannot hold a
+/// place for it until it ends, so handshakes would be unbounded; the tunnel counts its own places from that
+/// point on. And its loop ends with the first handler that panics.
 pub async fn accept(serving: Serving, doorkeeper: Doorkeeper, tunnels: Door) {
 	let serving = Arc::new(serving);
 	let tunnels = Arc::new(Server::new(doorkeeper, tunnels, Limits::default()));
@@ -162,7 +163,7 @@ pub async fn accept(serving: Serving, doorkeeper: Doorkeeper, tunnels: Door) {
 	}
 }
 
-/// Takes a connection, unless its agent has enough of them.
+/// Accepts a connection, unless its agent has the maximum number.
 async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut place: Place) -> Result<()> {
 	let accepting = incoming.accept()?;
 	let connection = tokio::select! {
@@ -200,11 +201,11 @@ async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut place: Place) ->
 	result.map(drop)
 }
 
-/// Why a connection ended that did not break.
+/// Reason for the end of a connection that did not break.
 enum Ended {
-	/// It asked nothing for too long.
+	/// It sent no request for too long.
 	Idle,
-	/// Another one needed its place more.
+	/// Another connection took its place.
 	GaveWay,
 }
 
@@ -241,17 +242,17 @@ async fn converse(
 	}
 }
 
-/// Why an agent has places of its own.
+/// Reason why an agent has its own places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
 	/// It is in the committee of one of this agent's workers.
 	Committee,
-	/// It is of a worker that this agent's operator sits for.
+	/// It belongs to a worker that this agent's operator sits for.
 	Admitted,
 }
 
 impl Serving {
-	/// The standing of an agent; `None` for a stranger.
+	/// Returns the standing of an agent; `None` for a stranger.
 	fn standing(&self, agent: &AgentKey) -> Option<Standing> {
 		if self.jobs.knows(agent) || self.committees.knows(agent) {
 			Some(Standing::Committee)
@@ -262,7 +263,7 @@ impl Serving {
 		}
 	}
 
-	/// Hears a stranger out, which may introduce itself.
+	/// Serves a stranger, which may introduce itself.
 	async fn meet(&self, connection: &Connection, remote: AgentKey, origin: Origin) -> Result<()> {
 		let (mut send, mut recv) = connection.accept_bi().await?;
 		let request: Request = wire::read(&mut recv, MAX_REQUEST).await?;
@@ -275,7 +276,7 @@ impl Serving {
 		wire::write(&mut send, &reply).await?;
 		send.finish()?;
 		if reply != Ok(Introduced::Admitted) {
-			// Until the answer is there: closing would overtake it.
+			// Wait until the answer has arrived: closing the connection would overtake it.
 			let _ = send.stopped().await;
 		}
 		Ok(())
@@ -316,7 +317,7 @@ impl Serving {
 					Ok((proof, place)) => {
 						let opened = self.open(proof, place, challenge).await?;
 						if opened.as_ref().err() == Some(&Refusal::NotReady) {
-							// Another trial has the GPU: that is no answer that the checker spent.
+							// Another trial has the GPU: this does not count as an answer.
 							self.jobs.give_back(&remote, &which);
 						}
 						opened
@@ -350,7 +351,7 @@ impl Serving {
 		}
 	}
 
-	/// The proof that a checker may have opened now, and its place while that is done.
+	/// Returns the proof that a checker may have opened now, and its place during that.
 	fn may_open(
 		&self,
 		remote: &AgentKey,
@@ -363,8 +364,8 @@ impl Serving {
 		Ok((proof, place))
 	}
 
-	/// Returns the openings that a place is for. Those of a challenge that was answered within a minute are kept: the
-	/// connection may have broken since.
+	/// Returns the openings that a place is for. Those of a challenge that was answered within a minute are
+	/// kept: the connection may have broken since.
 	async fn open(
 		&self,
 		proof: Arc<Proof>,
@@ -388,7 +389,7 @@ impl Serving {
 		let runtime = tokio::runtime::Handle::current();
 		let computing = tokio::task::spawn_blocking(move || {
 			let openings = Arc::new(proof.open(resource, &challenge)?);
-			// Kept before the place is free, even if nobody waits any more.
+			// Keep the openings before the place is free, even if the checker no longer waits.
 			if opened
 				.lock()
 				.keep(place.id, challenge, openings.clone(), Instant::now())
@@ -401,16 +402,17 @@ impl Serving {
 			drop(place);
 			Ok(openings)
 		});
-		let openings = computing.await.context("opening the proof")?;
+		let openings = computing.await.context("cannot open the proof")?;
 		Ok(openings.map_err(|error| match error {
-			// It is asked again.
+			// The checker asks again.
 			NotOpened::Busy => Refusal::NotReady,
 			NotOpened::Gone => Refusal::Gone,
 		}))
 	}
 }
 
-/// The last openings of each trial, resource and checker's agent, for [`KEPT_TIME`] and of [`MAX_KEPT`] bytes at most.
+/// The last openings of each trial, resource and checker's agent, for [`KEPT_TIME`] and of [`MAX_KEPT`]
+/// bytes at most.
 #[derive(Default)]
 struct Opened {
 	/// The oldest first.
@@ -460,7 +462,7 @@ impl Opened {
 		true
 	}
 
-	/// Drops those whose time is over.
+	/// Drops expired openings.
 	fn sweep(&mut self, now: Instant) {
 		self.drop_if(|kept| now.saturating_duration_since(kept.at) >= KEPT_TIME);
 	}
@@ -482,16 +484,16 @@ impl Opened {
 #[derive(Default)]
 struct Members {
 	next: u64,
-	/// Each connection of a committee's agents.
+	/// Number of connections of each agent of a committee.
 	committee: BTreeMap<AgentKey, usize>,
-	/// Those of admitted agents.
+	/// Connections of admitted agents.
 	admitted: BTreeMap<u64, AdmittedConnection>,
 }
 
 struct AdmittedConnection {
 	agent: AgentKey,
 	used: Instant,
-	/// Dropped when the place is taken away, which its holder sees.
+	/// Dropped when the place is withdrawn, which its holder sees.
 	_held: watch::Sender<()>,
 }
 
@@ -509,13 +511,14 @@ enum Member {
 }
 
 impl Member {
-	/// A place for one more connection. A committee's agent that has enough gets none. An admitted agent
-	/// takes the oldest of its own, and when all are taken, the one that was idle for the longest time.
+	/// Takes a place for a further connection. An agent of a committee that has the maximum gets none. An
+	/// admitted agent replaces its own oldest connection, and when all places are taken, the one that was
+	/// idle longest.
 	fn take(all: &Arc<Mutex<Members>>, agent: AgentKey, standing: Standing) -> Option<Self> {
 		let mut members = all.lock();
 		if standing == Standing::Committee {
 			let count = members.committee.entry(agent).or_default();
-			// An entry is made only to be counted.
+			// At the maximum the entry existed before, so no empty entry stays.
 			if *count >= MAX_COMMITTEE_EACH {
 				return None;
 			}
@@ -551,7 +554,7 @@ impl Member {
 		Some(Self::Admitted { all, id, kept })
 	}
 
-	/// Notes that it is used now.
+	/// Records a use of the connection.
 	fn used(&self) {
 		if let Self::Admitted { all, id, .. } = self
 			&& let Some(connection) = all.lock().admitted.get_mut(id)
@@ -560,7 +563,7 @@ impl Member {
 		}
 	}
 
-	/// Waits until the place is taken away.
+	/// Waits until the place is withdrawn.
 	async fn over(&mut self) {
 		match self {
 			Self::Committee { .. } => std::future::pending().await,
@@ -590,12 +593,12 @@ impl Drop for Member {
 	}
 }
 
-/// The openings that are computed just now: of a trial, a resource, for a checker's agent.
+/// Openings that are being computed: by trial, resource and checker's agent.
 type OpeningNow = Mutex<BTreeSet<OpeningId>>;
 type OpeningId = (Hash, Resource, AgentKey);
 
-/// A checker's place among those whose openings are computed, held until they are: even if nobody waits
-/// for them any more. Each has one, so that none makes the others wait for what it asks many times over.
+/// A checker's place among those whose openings are computed, held until they are, even if the checker no
+/// longer waits. Each checker has one, so that repeated requests of one do not delay the others.
 struct OpeningPlace {
 	all: Arc<OpeningNow>,
 	id: OpeningId,
@@ -636,7 +639,7 @@ mod tests {
 	use super::*;
 
 	#[test]
-	fn boundary_an_admitted_agent_has_few_connections_and_all_together_have_a_bound() {
+	fn boundary_connections_of_admitted_agents_are_bounded_each_and_in_all() {
 		let all = Arc::<Mutex<Members>>::default();
 		let agent = |number: usize| {
 			let mut key = [0; 32];
@@ -648,7 +651,7 @@ mod tests {
 		assert_eq!(all.lock().admitted.len(), MAX_ADMITTED_EACH);
 		let others: Vec<_> = (1..=MAX_ADMITTED).map(take).collect();
 		assert_eq!(all.lock().admitted.len(), MAX_ADMITTED);
-		// A committee's agent takes nothing from them, and they nothing from it.
+		// Places of committees and of admitted agents are independent.
 		let committee = || Member::take(&all, agent(0), Standing::Committee);
 		let members: Vec<_> = (0..20).map_while(|_| committee()).collect();
 		assert_eq!(members.len(), MAX_COMMITTEE_EACH);
@@ -659,7 +662,7 @@ mod tests {
 	}
 
 	#[test]
-	fn a_checker_has_one_opening_of_a_proof_computed_at_a_time() {
+	fn a_checker_has_one_place_for_openings_of_a_proof_at_a_time() {
 		let all = Arc::<OpeningNow>::default();
 		let agent = |byte| AgentKey::from_raw([byte; 32]);
 		let first = ([1; 32], Resource::Disk, agent(1));
@@ -703,7 +706,7 @@ mod tests {
 		] {
 			assert_eq!(opened.get(&id, &challenge, now), None);
 		}
-		// The last ones only.
+		// Only the last openings are kept.
 		let others = Arc::new(vec![8; 100]);
 		assert!(opened.keep(id(1), challenge(2), others.clone(), late));
 		assert_eq!(opened.get(&id(1), &challenge(1), late), None);

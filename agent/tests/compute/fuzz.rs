@@ -1,6 +1,6 @@
-//! The fuzz targets over their corpus and over a fuzzer's first steps: the same bytes with bits flipped, parts cut
-//! out, doubled, or taken from another. Always the same ones, so a failure stays. `cargo fuzz` goes further
-//! (`agent/fuzz`).
+//! The fuzz targets over their corpus and over a fuzzer's first steps: the same bytes with bits flipped,
+//! parts cut out, doubled, or taken from another. Always the same ones, so a failure stays. `cargo fuzz`
+//! goes further (`agent/fuzz`).
 
 use crate::opened::opened;
 use codec::Encode;
@@ -28,9 +28,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use sp_core::{H256, Pair, ed25519, sr25519};
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Mutations of each seed.
+/// Number of mutations of each seed.
 const MUTATIONS: usize = 400;
-/// Of the openings, each of which is verified, and of echoes, each of which takes its time.
+/// Number of mutations of openings, each of which is verified, and of echoes, each of which takes long.
 const COSTLY_MUTATIONS: usize = 120;
 
 fn corpus() -> PathBuf {
@@ -51,7 +51,7 @@ fn tunnelled(message: &impl Encode) -> Vec<u8> {
 	out
 }
 
-/// Openings as they are answered: they have no length of their own.
+/// Openings in the form of an answer, without a length prefix of their own.
 fn framed_openings(openings: &[u8]) -> Vec<u8> {
 	let mut bytes = (openings.len() as u32 + 1).to_le_bytes().to_vec();
 	bytes.push(0);

@@ -27,9 +27,9 @@ const SIZE: Size = Size {
 const BASE: Hash = [1; 32];
 const START: Hash = [2; 32];
 
-/// A software GPU. Its absence is an error, not a reason to skip.
+/// Returns a software GPU. Its absence is an error, not a reason to skip.
 fn device() -> Arc<dyn Device> {
-	// Shows what a driver does not like.
+	// Shows the driver's complaints.
 	let _ = tracing_subscriber::fmt().with_test_writer().try_init();
 	gpu::open(&Choice::Software.into())
 		.pop()
@@ -79,7 +79,7 @@ fn every_root_is_that_of_the_reference() {
 		..SIZE
 	};
 	let here = filled(&Processor, 0, size);
-	// It holds more than is walked over.
+	// The window holds more than the run walks over.
 	let more = Size {
 		window: size.window + 1,
 		..size
@@ -192,7 +192,7 @@ fn work_that_cannot_be_computed_is_refused() {
 			"{size:?}"
 		);
 	}
-	// It shows nothing that is not there.
+	// It shows no lines that do not exist.
 	window.run(BASE, small, running, &mut bound).unwrap();
 	let hashes = [running; 2];
 	let show = |matrix, line| {

@@ -1,5 +1,5 @@
-//! Openings of the full size without the work: a run that is made up everywhere but where a checker looks. Only who
-//! knows beforehand where that is can make them, so they serve to measure the verifier and for nothing else.
+//! Openings of the full size without the work: a run that is made up except where a checker looks. This
+//! takes advance knowledge of the draw, so the openings serve only to measure the verifier.
 
 use kaisar_agent::trial::{
 	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
@@ -16,8 +16,8 @@ use std::{
 	sync::{Arc, Mutex, PoisonError},
 };
 
-/// An H100's turns. Its window is nine times as large, which adds three hashes to each path in the fill's tree: every
-/// matrix that stays needs a true tree here.
+/// An H100's turns. Its window is nine times as large, which adds three hashes to each path in the fill's
+/// tree: every matrix that stays needs a true tree here.
 pub const SIZE: Size = Size {
 	n: 4_096,
 	window: 512,
@@ -42,14 +42,14 @@ pub struct Made {
 }
 
 impl Made {
-	/// As the checker goes about it.
+	/// Verifies it like a checker.
 	pub fn verify(&self, shown: &[u8]) -> Result<Vec<Hash>, Reject> {
 		let reader = Reader::new(shown);
 		verify(&BASE, &START, &SIZE, &self.roots, &draw(), reader)
 	}
 }
 
-/// Makes them.
+/// Makes the openings.
 pub fn make() -> Made {
 	let window: Arc<dyn Window> = Arc::new(MadeUp::new());
 	let ran = run_all(vec![window], &BASE, &START, SIZE, &|_, _| (), &|| true).unwrap();
@@ -68,12 +68,12 @@ struct Byte {
 	j: u32,
 }
 
-/// Lines of a matrix that are not made up.
+/// True lines of a matrix.
 #[derive(Default)]
 struct Lines(BTreeMap<u32, Line>);
 
 impl Lines {
-	/// A line, which is made up if it was not there.
+	/// Returns a line, made up if it did not exist.
 	fn line(&mut self, matrix: Matrix, line: u32) -> &mut Line {
 		self.0.entry(line).or_insert_with(|| {
 			let mut bytes = [0; LINE];
@@ -119,7 +119,7 @@ fn tree(key: &TreeKey, lines: &Lines, stays: bool) -> Tree {
 
 type Known = BTreeMap<Matrix, (Lines, Tree)>;
 
-/// A window and a run that are made up.
+/// A made-up window and run.
 struct MadeUp {
 	seeds: Seeds,
 	roots: Vec<Hash>,

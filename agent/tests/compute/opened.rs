@@ -12,8 +12,8 @@ use kaisar_agent::{
 };
 use std::sync::Arc;
 
-/// Runs the job of the fuzz targets on this number of GPUs, and opens these resources, in the form in which their
-/// target takes them.
+/// Runs the job of the fuzz targets on this number of GPUs, and opens these resources, in the form in which
+/// their target takes them.
 pub fn opened<const N: usize>(gpus: u8, resources: [Resource; N]) -> [Vec<u8>; N] {
 	let job = job(gpus);
 	let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Floods: programs with many keys, many addresses or many bytes that want to keep others out, fill memory or a disk,
-//! or answer only what they like.
+//! Floods: programs with many keys, addresses or bytes that try to keep others out, to fill memory or a
+//! disk, or that answer only selected challenges.
 
 use crate::world::{
 	CHECKERS, Reached, Shelf, WORKER, World, address, ask, bind_endpoint, config_in, endpoint,
@@ -60,7 +60,7 @@ const VICTIM: &str = "KAISAR_TEST_VICTIM";
 const LIMIT: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
-/// The bounds of a [`Victim`], by their names.
+/// Named bounds of a [`Victim`].
 fn bounds(name: &str) -> (Bounds, Unread) {
 	let (bounds, unread) = (Bounds::default(), Unread::default());
 	match name {
@@ -80,7 +80,7 @@ fn bounds(name: &str) -> (Bounds, Unread) {
 			},
 			unread,
 		),
-		// As iroh has them, with 16 streams.
+		// iroh's own bounds, with 16 streams.
 		"any unread" => (
 			bounds,
 			Unread {
@@ -93,7 +93,7 @@ fn bounds(name: &str) -> (Bounds, Unread) {
 	}
 }
 
-/// An agent in a process of its own, so that its memory and its clock are nobody else's.
+/// An agent in its own process, so that its memory and its clock are separate.
 pub struct Victim {
 	key: AgentKey,
 	url: String,
@@ -132,7 +132,7 @@ impl Victim {
 		}
 	}
 
-	/// A field of `/proc/PID/status`, in bytes.
+	/// Returns a field of `/proc/PID/status`, in bytes.
 	fn status(&self, field: &str) -> usize {
 		let status = format!("/proc/{}/status", self.process.id().unwrap());
 		let status = std::fs::read_to_string(status).unwrap();
@@ -141,7 +141,8 @@ impl Victim {
 		kib.parse::<usize>().unwrap() << 10
 	}
 
-	/// Starts to measure its memory; the result gives the most bytes that it had since, beyond those it has now.
+	/// Starts to measure its memory; the result returns the maximum since then, in bytes above the current
+	/// size.
 	fn measure(&self) -> impl Fn() -> usize + '_ {
 		let peak = format!("/proc/{}/clear_refs", self.process.id().unwrap());
 		std::fs::write(peak, "5").unwrap();
@@ -149,7 +150,7 @@ impl Victim {
 		move || self.status("VmHWM:").saturating_sub(before)
 	}
 
-	/// Ends it as a crash would.
+	/// Kills it, like a crash.
 	pub async fn kill(mut self) {
 		self.process.kill().await.unwrap();
 	}
@@ -187,11 +188,11 @@ fn victim() {
 		let addrs = agent.addrs();
 		let addrs = addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
 		println!("\nvictim {} {}", agent.url(), addrs.join(" "));
-		// Until the test ends, or the process that made it.
+		// Until the test ends, or its parent process.
 		let _ = tokio::io::stdin().read_u8().await;
 		agent.stop().await;
 	});
-	// What still runs is not waited for.
+	// Tasks that still run are not awaited.
 	std::process::exit(0);
 }
 
@@ -202,7 +203,7 @@ fn worker_pair(number: u16) -> ed25519::Pair {
 	ed25519::Pair::from_seed(&seed)
 }
 
-/// A dishonest worker's agent with a key of its own: it does with each connection what a test says.
+/// A dishonest worker's agent with its own key, and with a handler of connections from the test.
 async fn hostile<F: Future<Output = ()> + Send + 'static>(
 	world: &World,
 	number: u16,
@@ -228,12 +229,12 @@ async fn hostile<F: Future<Output = ()> + Send + 'static>(
 	tasks
 }
 
-/// Opens as many streams as it may, and sends on each as much as it may. On the first it begins to say something, which
-/// the agent waits for.
+/// Opens the maximum number of streams, and sends the maximum on each. On the first it sends part of a
+/// request, which the agent waits for.
 async fn fill_streams(connection: Connection) {
 	let mut streams = JoinSet::new();
 	if let Ok(Ok((mut send, recv))) = timeout(LIMIT, connection.open_bi()).await {
-		// The length of a request, as far as it says it.
+		// Part of a request's length.
 		let _ = send.write_all(&[40]).await;
 		streams.spawn(async move {
 			let _ = send.stopped().await;
@@ -251,13 +252,13 @@ async fn fill_streams(connection: Connection) {
 	connection.closed().await;
 }
 
-/// Dishonest workers of a full streams' flood, and strangers.
+/// Number of dishonest workers in a flood of full streams, and of strangers.
 const FILLERS: u16 = 16;
 
-/// Returns the memory, in MiB, that a checker's agent takes while it visits dishonest workers which send what nobody
-/// asked for, and while strangers do the same.
+/// Returns the memory, in MiB, that a checker's agent takes while it visits dishonest workers that send
+/// unsolicited bytes, and while strangers do the same.
 async fn unread(bounds: &str) -> (usize, usize) {
-	// For some seconds, or until it is more than enough. A stranger has its place for five.
+	// For some seconds, or until the limit is exceeded. A stranger keeps its place for five.
 	let most = async |peak: &dyn Fn() -> usize| {
 		let since = Instant::now();
 		while since.elapsed() < Duration::from_millis(4_500) && peak() < 300 * MIB {
@@ -309,7 +310,7 @@ async fn bytes_that_nobody_reads_take_little_memory() {
 async fn without_their_bound_bytes_that_nobody_reads_fill_memory() {
 	let (visited, strangers) = unread("any unread").await;
 	println!("visited: {visited} MiB, strangers: {strangers} MiB");
-	// More the longer it goes on, and the less else the machine does.
+	// The amount grows with time, and with the idle part of the machine.
 	assert!(visited > 80, "{visited} MiB");
 	assert!(strangers > 80, "{strangers} MiB");
 }
@@ -322,10 +323,10 @@ async fn an_honest_worker_is_opened_and_measured_within_the_bound_on_unread_byte
 	let checker = world.agent(CHECKERS[0]).await;
 	world.start_round(std::slice::from_ref(&checker)).await;
 	let root = world.prove(&worker).await;
-	// What else the machine does can make the line be found too slow.
+	// Other programs on the machine can make the measured line too slow.
 	for open_seed in 0..3 {
 		let seat = SeatRequest {
-			// It measures all of the line.
+			// This measurement takes the whole line.
 			seats: 1,
 			open_seed: H256::repeat_byte(open_seed),
 			..world.seat(CHECKERS[0], root)
@@ -339,7 +340,8 @@ async fn an_honest_worker_is_opened_and_measured_within_the_bound_on_unread_byte
 	panic!("found too slow, three times");
 }
 
-/// A seat that checks a dishonest worker, and the roots that this one shows: of four GPUs, at production's sizes.
+/// A seat that checks a dishonest worker, and the roots that this one shows: of four GPUs, at production's
+/// sizes.
 fn large_claim(world: &World, number: u16) -> (SeatRequest, Roots) {
 	let claim = fuzzing::job(4);
 	let mut seat = SeatRequest {
@@ -363,23 +365,23 @@ fn large_claim(world: &World, number: u16) -> (SeatRequest, Roots) {
 	(seat, roots)
 }
 
-/// The manner in which a dishonest worker sends its openings.
+/// Ways of dishonest workers to send their openings.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Bomb {
 	/// All but the last byte, which never comes.
 	Held,
-	/// A byte now and then.
+	/// Single bytes with pauses.
 	Dripped,
 	/// One byte more than is allowed.
 	TooLong,
 }
 
-/// Dishonest workers that send openings as large as they may be.
+/// Dishonest workers that send openings of the maximum length.
 struct Bombs {
 	seats: Vec<SeatRequest>,
-	/// Number of times that they were asked to open their GPUs.
+	/// Number of requests to open their GPUs.
 	asked: Arc<AtomicUsize>,
-	/// Number of such openings that were taken but for the last byte.
+	/// Number of such openings that were received except for the last byte.
 	taken: Arc<AtomicUsize>,
 	_tasks: Vec<JoinSet<()>>,
 }
@@ -406,7 +408,7 @@ impl Bombs {
 							let open = matches!(request, Request::Open(_, Resource::Gpus, _));
 							asked.fetch_add(usize::from(open), Ordering::Relaxed);
 							let pair = worker_pair(number);
-							// The checker may hang up at any time.
+							// The checker may close the stream at any time.
 							let taken = open.then_some(&*taken);
 							let _ =
 								bomb(send, request, &pair, &roots, &limits, manner, taken).await;
@@ -426,7 +428,7 @@ impl Bombs {
 	}
 }
 
-/// Answers as a dishonest worker does.
+/// Answers like a dishonest worker.
 async fn bomb(
 	mut send: SendStream,
 	request: Request,
@@ -475,14 +477,15 @@ async fn bomb(
 	}
 }
 
-/// Dishonest workers at a time.
+/// Number of concurrent dishonest workers.
 const BOMBS: u16 = 32;
-/// Memory, in MiB, that an agent takes at most whose budget is 128 MiB: for each worker it also has 5 MB that are not read
-/// yet, and what the allocator does not give back of them.
+/// Maximum memory, in MiB, of an agent with a budget of 128 MiB: for each worker it also has 5 MB of unread
+/// bytes, and the part of them that the allocator does not release.
 const BOMBED: usize = 128 + 8 * BOMBS as usize;
 
-/// Lets a checker's agent check dishonest workers that hold their openings. Returns its memory, in MiB, and what it
-/// finds meanwhile of an honest worker, and of how many of them it holds all but the last byte.
+/// Lets a checker's agent check dishonest workers that hold back their openings. Returns its memory, in MiB,
+/// its finding on an honest worker meanwhile, and the number of openings that it holds except for the last
+/// byte.
 async fn bombed(bounds: &str) -> (usize, Verdict, usize) {
 	let world = World::new();
 	let checker = Victim::start(&world, CHECKERS[0], bounds).await;
@@ -496,14 +499,14 @@ async fn bombed(bounds: &str) -> (usize, Verdict, usize) {
 		(bombs.asked.load(Ordering::Relaxed) >= usize::from(BOMBS)).then_some(())
 	})
 	.await;
-	// All that comes has come.
+	// All bytes have come.
 	let taken = || bombs.taken.load(Ordering::Relaxed);
 	let mut last = (Instant::now(), 0);
 	until(LIMIT, async || {
 		if taken() != last.1 {
 			last = (Instant::now(), taken());
 		}
-		// Three come under any budget.
+		// Three fit any budget.
 		let waited = last.1 >= 3 && last.0.elapsed() > Duration::from_secs(4);
 		(waited || taken() == usize::from(BOMBS)).then_some(())
 	})
@@ -546,7 +549,7 @@ async fn without_a_budget_an_openings_bomb_grows_with_its_workers() {
 		"{taken} of {BOMBS} workers, {} MiB each: {mib} MiB",
 		bomb_mib()
 	);
-	// Where the machine is busy, some are too slow.
+	// On a busy machine, some are too slow.
 	assert!(taken > usize::from(BOMBS) / 2, "{taken}");
 	let all = taken * bomb_mib();
 	assert!(mib > BOMBED.max(all * 3 / 4), "{mib} MiB of {all}");
@@ -572,7 +575,7 @@ async fn openings_that_drip_or_are_too_long_give_their_memory_back_in_seconds() 
 		})
 		.await
 		.unwrap();
-		// Openings that drip are asked for twice, 3 s each. By the checker's patience alone it would take 30 s.
+		// Slow openings are requested twice, 3 s each. With the checker's patience alone it would take 30 s.
 		assert!(since.elapsed() < Duration::from_secs(15), "{manner:?}");
 		assert!(verdict.online && verdict.proof, "{manner:?}: {verdict:?}");
 		assert_eq!((verdict.gpu_count, verdict.cpu), (0, 0), "{manner:?}");
@@ -581,11 +584,11 @@ async fn openings_that_drip_or_are_too_long_give_their_memory_back_in_seconds() 
 	}
 }
 
-/// Pause of a stranger that comes back as soon as it is closed.
+/// Pause of a stranger before it reconnects.
 const AT_ONCE: Duration = Duration::from_millis(20);
 
-/// Strangers that take what they get, say nothing, and come back after a pause when they are closed: `count` of them with
-/// a key and a range of addresses each, which make `each` connections at a time. Counts the connections they made.
+/// Strangers that connect, send nothing, and reconnect after a pause when they are closed: `count` of them
+/// with a key and a range of addresses each, and `each` connections at a time. Counts their connections.
 async fn flood(
 	target: EndpointAddr,
 	alpn: &'static [u8],
@@ -599,7 +602,7 @@ async fn flood(
 		let endpoint = stranger(number, range(number)).await;
 		for connection in 0..each {
 			let (endpoint, target, made) = (endpoint.clone(), target.clone(), made.clone());
-			// Not all in the same moment: that would cost this machine more than it costs the agents.
+			// Spread over time: all at once would cost this machine more than the agents.
 			let first = pause * (u32::from(number) * u32::from(each) + u32::from(connection))
 				/ (u32::from(count) * u32::from(each));
 			tasks.spawn(async move {
@@ -617,7 +620,7 @@ async fn flood(
 	(tasks, made)
 }
 
-/// Waits until as many strangers have been inside as there are places.
+/// Waits until the strangers have taken all places.
 async fn all_places_taken(made: &AtomicUsize) {
 	until(LIMIT, async || {
 		(made.load(Ordering::Relaxed) >= 64).then_some(())
@@ -661,7 +664,7 @@ async fn a_thousand_idle_strangers_keep_nobody_out_that_is_expected() {
 		flood(address(&checkers[0]), ALPN, 256, 4, Duration::from_secs(10)).await;
 	all_places_taken(&at_worker).await;
 	all_places_taken(&at_checker).await;
-	// The worker's agent starts anew and connects again, from where it was admitted before.
+	// The worker's agent restarts and reconnects from the address where it was admitted before.
 	worker.stop().await;
 	let worker = world.agent(WORKER).await;
 	let since = Instant::now();
@@ -687,7 +690,7 @@ async fn a_thousand_idle_strangers_keep_nobody_out_that_is_expected() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newcomers_that_say_what_they_want_are_all_heard() {
-	// Four times as many as there are places, from as many ranges, all at once.
+	// Four times the number of places, from as many ranges, all at once.
 	const NEWCOMERS: u16 = 256;
 	let world = World::new();
 	let checker = world.agent(CHECKERS[0]).await;
@@ -786,7 +789,7 @@ async fn admitted(
 	(mine, connection)
 }
 
-/// The answers to pushes, 16 at a time.
+/// Sends pushes, 16 at a time, and returns the answers.
 async fn push_all(connection: &Connection, pushes: &[Request]) -> Vec<Result<(), Refusal>> {
 	let mut answers = Vec::new();
 	for some in pushes.chunks(16) {
@@ -820,7 +823,8 @@ struct Stored {
 	_rest: (bool, (H256, u32, H256)),
 }
 
-/// Has a worker prove now, and checked. Returns the number of its parts that the checker's agent had heard by then.
+/// Runs a worker's trial and its check. Returns the number of its parts that the checker's agent had
+/// received by then.
 async fn parts_heard(world: &World, worker: &Agent, checker: &Agent) -> usize {
 	let root = world.prove(worker).await;
 	sleep(Duration::from_secs(1)).await;
@@ -835,7 +839,8 @@ async fn parts_heard(world: &World, worker: &Agent, checker: &Agent) -> usize {
 	heard_before(&data, &worker.key(), asked)
 }
 
-/// The number of a worker's parts that the checker's agent with this data folder had heard by a date.
+/// Returns the number of a worker's parts that the checker's agent with this data folder had received by a
+/// date.
 pub fn heard_before(data: &Path, worker: &AgentKey, date: u64) -> usize {
 	let stored = std::fs::read_dir(data.join("heard")).unwrap().map(|file| {
 		let bytes = std::fs::read(file.unwrap().path()).unwrap();
@@ -852,7 +857,7 @@ async fn a_flood_of_pushes_writes_nothing_and_displaces_and_delays_no_other_work
 	let (world, worker, checkers) = round_within(room_for_64(8, true)).await;
 	let checker = &checkers[0];
 	let heard = world.path().join(CHECKERS[0].to_string()).join("heard");
-	// Two other workers' agents, admitted: one pushes the same part now and then, and looks how long that takes.
+	// Two other admitted workers' agents: one pushes the same part at intervals, and measures the time.
 	let (_mine, steady) = admitted(&world, checker, 78, 10).await;
 	let times = async |count: usize| {
 		let push = made_up(&world, &pair(78), 0, 10);
@@ -867,7 +872,7 @@ async fn a_flood_of_pushes_writes_nothing_and_displaces_and_delays_no_other_work
 		(times[count / 2], times[count * 95 / 100])
 	};
 	let quiet = times(100).await;
-	// The other is dishonest, and pushes roots of seeds that it makes up, and the same one over and over.
+	// The other is dishonest, and pushes roots of made-up seeds, and the same root repeatedly.
 	let (_its, flooding) = admitted(&world, checker, 77, 9).await;
 	let before = files(world.path());
 	let pushes: Vec<Request> = (0..10_000)
@@ -885,7 +890,7 @@ async fn a_flood_of_pushes_writes_nothing_and_displaces_and_delays_no_other_work
 	);
 	let most = 20 * quiet.1 + Duration::from_millis(50);
 	assert!(flooded.1 < most, "{flooded:?} of {quiet:?}");
-	// Of the honest one's worker it may say nothing.
+	// It may not push for the honest worker.
 	let answers = push_all(&flooding, &[made_up(&world, &pair(77), 0, 7)]).await;
 	assert_eq!(answers, [Err(Refusal::NotServed)]);
 	assert_eq!(files(world.path()), before);
@@ -925,7 +930,8 @@ async fn without_a_share_for_each_agent_the_pushes_of_one_displace_the_others() 
 	assert_eq!(heard, 0);
 }
 
-/// Eight strangers, each with a key and a range of its own, push eight made-up parts each. Returns their answers.
+/// Eight strangers, each with a key and a range of its own, push eight made-up parts each. Returns their
+/// answers.
 async fn strangers_push(world: &World, checker: &Agent) -> Vec<Result<(), Refusal>> {
 	let mut answers = Vec::new();
 	for number in 0..8 {
@@ -963,21 +969,21 @@ async fn without_admission_strangers_pushes_displace_the_others() {
 	assert_eq!(heard, 0);
 }
 
-/// The manner in which a worker refuses a challenge.
+/// Ways of a worker to refuse a challenge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Refuses {
-	/// It says that it is not ready.
+	/// It answers that it is not ready.
 	NotReady,
 	/// It resets the stream.
 	Resets,
 	/// It lets the checker wait.
 	Hangs,
-	/// It does not: it is honest.
+	/// It does not refuse: it is honest.
 	Never,
 }
 
-/// Has a worker checked that ran its trial and refuses 127 draws of 128. Returns what is found of it, and the challenges
-/// that it has read.
+/// Checks a worker that ran its trial and refuses 127 draws of 128. Returns the finding, and the number of
+/// challenges that it has read.
 async fn refusing(refuses: Refuses) -> (Verdict, Vec<Challenge>) {
 	let world = World::new();
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(5)).await;

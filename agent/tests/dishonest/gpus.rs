@@ -1,4 +1,4 @@
-//! One GPU for several, and other hardware in place of a GPU.
+//! One GPU in place of several, and other hardware in place of a GPU.
 
 use crate::{
 	model::{Card, Gpu, PCIE_4, SPANS, in_turns, reference},
@@ -21,17 +21,17 @@ const RTX_3090: &str = "GPU_RTX_3090";
 const RTX_4090: &str = "GPU_RTX_4090";
 const T4: &str = "GPU_NVIDIA_TESLA_T4";
 
-/// Marks.
+/// All marks.
 fn mark(part: Part) -> bool {
 	matches!(part, Part::Mark(_))
 }
 
-/// Marks but the last.
+/// All marks except the last.
 fn earlier_mark(part: Part) -> bool {
 	matches!(part, Part::Mark(0..15))
 }
 
-/// The GPUs of the claimed class that are found of each worker. No proof is false.
+/// Returns the GPUs of the claimed class that the checker finds for each worker. No proof is false.
 async fn counts(off: Off, shown: Vec<Shown>) -> Vec<u8> {
 	let found = Lab::new(off).await.check_all(shown).await;
 	for found in &found {
@@ -47,7 +47,7 @@ async fn count(off: Off, work: Work) -> u8 {
 	counts(off, vec![work.show()]).await[0]
 }
 
-/// A claim of one GPU of a class, and its trial at this time a turn.
+/// Returns a claim of one GPU of a class, and its trial at this time per turn.
 fn at_pace(class: &str, card: Card, turn: f64) -> Work {
 	let job = job(1, gpus(class, 1));
 	let gpu = Gpu::at(card, turn, Vec::new());
@@ -61,7 +61,8 @@ fn honest(class: &str) -> Work {
 	on_gpus(&job, job.plan(), &[(gpu, 0)])
 }
 
-/// Asserts that a GPU of the class passes, that other hardware does not, and that it would if marks were not late.
+/// Asserts that a GPU of the class passes, that other hardware does not, and that it would if marks were not
+/// late.
 async fn is_too_slow(class: &str, card: Card, turn: f64) {
 	assert_eq!(count(Off::None, honest(class)).await, 1);
 	assert_eq!(count(Off::None, at_pace(class, card, turn)).await, 0);
@@ -69,12 +70,12 @@ async fn is_too_slow(class: &str, card: Card, turn: f64) {
 	assert_eq!(count(off, at_pace(class, card, turn)).await, 1);
 }
 
-/// Workers that claim one GPU of a class each, on one card, in this order.
+/// Runs workers that claim one GPU of a class each, on one card, in this order.
 fn on_one(class: &str, card: Card, workers: usize, sweeps: u32) -> (Vec<Shown>, Arc<Gpu>) {
 	on_one_at(class, card, card.alone(), workers, sweeps)
 }
 
-/// The same at this time a turn.
+/// Does the same at this time per turn.
 fn on_one_at(
 	class: &str,
 	card: Card,
@@ -139,11 +140,11 @@ async fn one_gpu_for_two_of_a_worker_changes_windows_in_every_span() {
 	};
 	assert_eq!(count(Off::None, one()).await, 0);
 	assert_eq!(count(Off::Lateness(mark), one()).await, 2);
-	// Its twin has two.
+	// The honest twin has two.
 	let gpus = [0, 1].map(|number| (Gpu::new(Card::of(A100), Vec::new()), number));
 	let two = on_gpus(&job, job.plan(), &gpus);
 	assert_eq!(count(Off::None, two).await, 2);
-	// As two workers, whom nothing binds to each other, it comes back to each five times, and has both.
+	// As two workers, which are not bound to each other, it returns to each five times and passes as both.
 	let (apart, _) = on_one(A100, Card::of(H100), 2, 5);
 	assert_eq!(counts(Off::None, apart).await, [1, 1]);
 }
@@ -152,7 +153,7 @@ async fn one_gpu_for_two_of_a_worker_changes_windows_in_every_span() {
 async fn one_gpu_for_two_workers_one_after_the_other_misses_the_second_ones_marks() {
 	let one = || on_one(A100, Card::of(H100), 2, 1).0;
 	assert_eq!(counts(Off::None, one()).await, [1, 0]);
-	// Both are done within the time of one: by the last mark alone both pass.
+	// Both end within the time of one: by the last mark alone, both pass.
 	let off = Off::Lateness(earlier_mark);
 	assert_eq!(counts(off, one()).await, [1, 1]);
 	assert_eq!(counts(Off::None, on_their_own(A100, 2)).await, [1, 1]);
@@ -160,7 +161,7 @@ async fn one_gpu_for_two_workers_one_after_the_other_misses_the_second_ones_mark
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_gpu_for_three_workers_is_late_in_every_order() {
-	// By its pace alone it has the time for three in 13.8 s. Windows are swapped out and in between them.
+	// By its pace alone, it has time for three in 13.8 s. Windows are swapped out and in between them.
 	let pace = f64::from(reference(H100).trial_turns) / f64::from(reference(A100).trial_turns);
 	assert!(pace * 1.38 > 3.0);
 	let card = Card::of(H100);
@@ -218,8 +219,8 @@ async fn host_memory_in_place_of_the_window_is_too_slow() {
 	is_too_slow(H100, card, card.with_host(0.5)).await;
 }
 
-/// Not excluded: a fast GPU with memory for most of the window. The chain pays it as the class, and a customer gets less
-/// memory.
+/// Not excluded: a fast GPU with memory for most of the window. The chain pays it as the class, and a
+/// customer gets less memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fast_gpu_shows_a_slower_class_with_a_sixth_of_the_window_in_host_memory() {
 	let card = Card {
@@ -231,13 +232,14 @@ async fn a_fast_gpu_shows_a_slower_class_with_a_sixth_of_the_window_in_host_memo
 	assert!((0.15..0.25).contains(&part), "{part}");
 	let turn = card.with_host(part);
 	assert_eq!(count(Off::None, at_pace(A5000, card, turn)).await, 1);
-	// Not one of its own pace.
+	// It does not pass for a GPU as fast as the RTX 4090.
 	assert_eq!(count(Off::None, at_pace(RTX_4090, card, turn)).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processors_that_walk_in_the_hosts_memory_are_too_slow_behind_pcie_4() {
-	// Matrices come from the GPU that multiplies and go back; twelve channels of DDR5 give 300 GB/s of such reads.
+	// Matrices come from the GPU that multiplies and go back; twelve channels of DDR5 give 300 GB/s of such
+	// reads.
 	let card = Card {
 		link: PCIE_4,
 		..Card::of(RTX_4090)
@@ -296,7 +298,8 @@ async fn a_processor_is_not_a_gpu() {
 		link: f64::INFINITY,
 	};
 	is_too_slow(T4, card, card.alone()).await;
-	// Not excluded: it has the pace of a V100, whose products have no matrix units, and 96 cores that of a T4.
+	// Not excluded: it has the pace of a V100, whose products have no matrix units, and 96 cores that of a
+	// T4.
 	assert_eq!(count(Off::None, at_pace(V100, card, card.alone())).await, 1);
 	let more = Card {
 		int8: 96.0 * 256.0 * 3e9,

@@ -1,4 +1,4 @@
-//! Honest workers under the conditions of a bad day.
+//! Honest workers under bad conditions.
 
 use crate::{
 	floods::heard_before,
@@ -42,7 +42,7 @@ const SEATS: u32 = 5;
 struct Dice(ChaCha8Rng);
 
 impl Dice {
-	/// Evenly between two numbers.
+	/// Draws evenly between two numbers.
 	fn between(&mut self, least: f64, most: f64) -> f64 {
 		least + (most - least) * f64::from(self.0.next_u32()) / f64::from(u32::MAX)
 	}
@@ -70,11 +70,12 @@ fn mark(number: u8) -> [u8; 32] {
 	[10 + number; 32]
 }
 
-/// Returns the tiers of cores, memory and disk, and the number of GPUs, that a majority of the committee finds.
+/// Returns the tiers of cores, memory and disk, and the number of GPUs, that a majority of the committee
+/// finds.
 fn trial(job: &Job, dice: &mut Dice) -> [u8; 4] {
 	// Blocks reach a node within 2.5 s, the worker's as those of its checkers.
 	let worker = dice.between(0.0, 2.5);
-	// One of its kind is a little faster or slower than the one that was measured. A busy machine lags behind.
+	// GPUs of a kind vary a little around the measured one. A busy machine lags behind.
 	let busy = dice.one_in(4);
 	let pace = dice.between(0.97, 1.05) * if busy { 0.92 } else { 1.0 };
 	let leg = if busy {
@@ -82,7 +83,7 @@ fn trial(job: &Job, dice: &mut Dice) -> [u8; 4] {
 	} else {
 		dice.between(3.0e-6, 4.5e-6)
 	};
-	// One in four has a disk within 5 % of the least that counts.
+	// One in four has a disk within 5 % of the minimum that counts.
 	let rate = match dice.one_in(4) {
 		true => dice.between(4_000.0, 4_200.0),
 		false => dice.between(5_000.0, 100_000.0),
@@ -106,7 +107,7 @@ fn trial(job: &Job, dice: &mut Dice) -> [u8; 4] {
 	let verdicts: Vec<_> = (0..SEATS)
 		.map(|_| {
 			let start = 1_000_000.0 + 1e3 * dice.between(0.0, 2.5);
-			// One checker of a hundred was not found in the prepare part: it is looked up for 3 s.
+			// One checker in a hundred was not found in the prepare part: the search takes 3 s.
 			let found = if dice.one_in(100) { 3.0 } else { 0.0 };
 			let mut at = Parts::default();
 			for part in Part::all() {
@@ -140,7 +141,7 @@ fn trial(job: &Job, dice: &mut Dice) -> [u8; 4] {
 	]
 }
 
-/// Trials of this number that keep their claim.
+/// Returns the number of trials, out of this number, that keep their claim.
 fn keep(trials: u32, seed: u8) -> u32 {
 	let job = claim();
 	let mut dice = Dice(ChaCha8Rng::from_seed([seed; 32]));
@@ -150,7 +151,7 @@ fn keep(trials: u32, seed: u8) -> u32 {
 
 #[test]
 fn of_1000_honest_trials_at_least_999_keep_their_claim() {
-	// Of a hundred thousand, so that the share and not the draw decides.
+	// A hundred thousand, so that the share decides and not the draw.
 	let kept = keep(100_000, 1);
 	println!("{kept} of 100,000 keep their claim");
 	assert!(kept >= 99_900, "{kept} of 100,000");
@@ -162,7 +163,7 @@ fn folder(world: &World, name: u8) -> PathBuf {
 	world.path().join(format!("machine {name}"))
 }
 
-/// An agent of a machine of its own: it shares no folder of addresses with others.
+/// Starts an agent on its own machine: it shares no folder of addresses with others.
 async fn apart(world: &World, name: u8) -> Agent {
 	let folder = folder(world, name);
 	let config = Config {
@@ -173,7 +174,7 @@ async fn apart(world: &World, name: u8) -> Agent {
 	Agent::start(config).await.unwrap()
 }
 
-/// Addresses in a DHT in which each is found 3 s after it was asked for.
+/// A DHT in which each search takes 3 s.
 #[derive(Default)]
 struct Dht {
 	records: BTreeMap<[u8; 32], Vec<u8>>,
@@ -182,7 +183,7 @@ struct Dht {
 }
 
 impl Dht {
-	/// The nodes of agents at a tick: each leaves its agent's record, and hands over what was found for it.
+	/// The agents' nodes at a tick: each publishes its agent's record, and delivers the found ones.
 	async fn tick(&mut self, world: &World, agents: &[&Agent]) {
 		for &agent in agents {
 			let own = agent.key().0;

@@ -1,9 +1,9 @@
-//! Identities and clocks: hostile address records, two machines with one key, and clocks that are set. The tests take
-//! the place of the nodes and of the DHT between them.
+//! Identities and clocks: hostile address records, two machines with one key, and clocks that are changed.
+//! The tests stand in for the nodes and for the DHT between them.
 //!
-//! The system's time is the machine's, which no test sets: a process that ran before with a clock six hours ahead is
-//! a real process over a data folder that says so, and a system's time that is set meanwhile is set in [`Time`],
-//! through which an agent that checks reads it.
+//! No test changes the machine's own clock. An earlier process whose clock was six hours ahead is a real
+//! process with a data folder that records that time. A clock that is changed during the test is changed in
+//! [`Time`], through which a checking agent reads the system time.
 
 use crate::{
 	floods::Victim,
@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::net::{TcpListener, UdpSocket};
 
-/// An agent of a machine of its own: it shares no folder with others.
+/// Starts an agent on its own machine: it shares no folder with others.
 async fn apart(world: &World, name: u8, machine: &str, private: bool) -> Agent {
 	let mut config = world.config(name, Duration::from_secs(2));
 	config.peers_dir = world.path().join(machine).join("peers");
@@ -42,7 +42,7 @@ async fn apart(world: &World, name: u8, machine: &str, private: bool) -> Agent {
 	Agent::start(config).await.unwrap()
 }
 
-/// Gives an agent records from the DHT, and returns the one that it leaves there.
+/// Gives an agent records from the DHT, and returns the record that it publishes there.
 async fn exchange(world: &World, agent: &impl Reached, records: Vec<Vec<u8>>) -> AddressRecord {
 	let book = book(world, agent, records).await;
 	AddressRecord::read(&agent.key(), &book.record).unwrap()
@@ -72,7 +72,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-	/// Collects what this thread says at warn, until the guard is dropped.
+	/// Collects this thread's warnings, until the guard is dropped.
 	fn collect(&self) -> tracing::subscriber::DefaultGuard {
 		let log = self.clone();
 		let subscriber = tracing_subscriber::fmt()
@@ -103,7 +103,7 @@ async fn two_agents_with_one_key_notice_each_other() {
 	let one = apart(&world, WORKER, "one", true).await;
 	let itself = book(&world, &one, Vec::new()).await.wanted;
 	assert_eq!(itself, [one.key()], "it looks for records of its own key");
-	// Its own record comes back, which says nothing.
+	// Its own record comes back, which proves nothing.
 	let own = exchange(&world, &one, Vec::new()).await;
 	assert_eq!(exchange(&world, &one, vec![own.encode()]).await, own);
 	assert!(log.lines_with("with this agent's key").is_empty());
@@ -123,7 +123,7 @@ async fn two_agents_with_one_key_notice_each_other() {
 	}
 	let warnings = log.lines_with("with this agent's key");
 	assert_eq!(warnings.len(), 2, "{warnings:?}");
-	// Each names the other's address first, and its own.
+	// Each warning names the other's address first, then its own.
 	let port = |agent: &Agent| agent.addrs()[0].to_string();
 	let names = |first: &Agent, second: &Agent| {
 		let text = format!("addresses {}, this one {}.", port(first), port(second));
@@ -180,7 +180,7 @@ async fn an_agent_whose_clock_was_ahead_is_reached_at_once() {
 	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
 	assert!(checked.verdict.online && checked.verdict.proof);
 
-	// A restart does not fall back behind what it published.
+	// After a restart, stamps do not fall below the published ones.
 	worker.stop().await;
 	let worker = apart(&world, WORKER, "worker", true).await;
 	let again = exchange(&world, &worker, Vec::new()).await;
@@ -208,14 +208,14 @@ async fn a_record_makes_no_agent_dial_private_hosts_or_relays_of_others() {
 			.check(&checker, world.seat(CHECKERS[0], [5; 32]))
 			.await;
 		assert_eq!(checked.verdict, Verdict::OFFLINE);
-		// An agent of a private network dials it, which shows that the first would have been noticed.
+		// An agent of a private network dials it, which shows that the test would notice.
 		assert_eq!(host.try_recv_from(&mut packet).is_ok(), private);
 		let called = tokio::time::timeout(Duration::from_millis(100), relay.accept()).await;
 		assert!(called.is_err(), "a relay of another was dialed");
 	}
 }
 
-/// A world that judges no bandwidth, in which agents of machines of their own find each other by records.
+/// A world without a bandwidth check, in which agents on separate machines find each other by records.
 fn apart_world() -> World {
 	let mut world = World::new();
 	world.bench.bandwidth_secs = 0;
@@ -238,7 +238,7 @@ fn shows_memory(checked: &Checked) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_twin_that_did_not_prove_serves_nobody_in_its_name() {
 	let world = apart_world();
-	// One machine proves. Its key is also on another, which is to serve.
+	// One machine proves. Another has the same key, and is reached by the checkers.
 	let proves = apart(&world, WORKER, "one", true).await;
 	let serves = apart(&world, WORKER, "two", true).await;
 	let (one, two) = (
@@ -282,8 +282,8 @@ async fn an_operators_copy_that_proves_the_same_is_found_whichever_is_reached() 
 	assert!(checked.iter().all(shows_memory), "{checked:?}");
 }
 
-/// Checks a twin that is smaller than the machine which proved and ran a trial of its own, as one that the chain knows
-/// with this claim and this root.
+/// Checks a twin that is smaller than the machine that proved, and that ran its own trial, as the worker
+/// that the chain knows by this claim and this root.
 async fn smaller_twin(
 	known: impl Fn(WorkerSpec, [u8; 32], WorkerSpec, [u8; 32]) -> (WorkerSpec, [u8; 32]),
 ) -> Checked {
@@ -293,7 +293,7 @@ async fn smaller_twin(
 	let record = exchange(&world, &small, Vec::new()).await;
 	let claimed = world.spec;
 	let root = world.prove(&large).await;
-	// Fewer lanes run there.
+	// The smaller machine runs fewer lanes.
 	world.spec.cpu_cores = 1;
 	let own = (world.spec, world.prove(&small).await);
 	assert_ne!(own.1, root);
@@ -322,7 +322,7 @@ async fn without_one_attested_root_for_a_worker_each_twin_shows_its_own() {
 
 const SIX_HOURS: i64 = 6 * 60 * 60 * 1_000;
 
-/// Changes what a data folder says of the clock of its agent, which does not run.
+/// Changes the clock in the data folder of a stopped agent.
 fn change_clock(data: &Path, change: impl FnOnce(&mut serde_json::Value)) {
 	let file = data.join("clock.json");
 	let mut clock = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -334,20 +334,20 @@ fn add_ms(value: &mut serde_json::Value, ms: i64) {
 	*value = (value.as_i64().unwrap() + ms).into();
 }
 
-/// The record that an agent of this machine has left for others.
+/// Returns the record that an agent of this machine has published.
 fn left_behind(world: &World) -> AddressRecord {
 	let key = pair(WORKER).public();
 	let file = world.path().join("peers").join(hex::encode(key.0));
 	AddressRecord::read(&key, &std::fs::read(file).unwrap()).unwrap()
 }
 
-/// Has a worker's agent run in a process whose clock is six hours ahead, and again, elsewhere, in one whose clock is
-/// right and that has lost its folder. A checker's agent on another machine knows the record of the first.
-/// Returns what it finds of the second, whose node does or does not find that record too.
+/// Runs a worker's agent in a process whose clock is six hours ahead, and then elsewhere in one with a right
+/// clock and without its folder. A checker's agent on another machine knows the record of the first. Returns
+/// its finding on the second, whose node may or may not find that record too.
 async fn after_a_clock_that_was_ahead(ahead: bool, meets: bool) -> (u64, Checked) {
 	let world = apart_world();
 	let data = world.path().join(WORKER.to_string());
-	// Once, so that there is a clock to change.
+	// Run it once, so that its folder has a clock to change.
 	Victim::start(&world, WORKER, "production")
 		.await
 		.kill()
@@ -355,7 +355,7 @@ async fn after_a_clock_that_was_ahead(ahead: bool, meets: bool) -> (u64, Checked
 	if ahead {
 		change_clock(&data, |clock| add_ms(&mut clock["now_ms"], SIX_HOURS));
 	}
-	// Its node tells it the chain's time, which is right.
+	// Its node reports the chain's time, which is right.
 	let first = Victim::start(&world, WORKER, "production").await;
 	exchange(&world, &first, Vec::new()).await;
 	first.kill().await;
@@ -398,7 +398,7 @@ async fn without_its_own_record_an_agent_whose_clock_was_ahead_is_not_found() {
 	assert_eq!(checked.verdict, Verdict::OFFLINE);
 }
 
-/// Has a worker's agent prove, restart over a clock that was changed, and be checked.
+/// Lets a worker's agent prove, restart with a changed clock, and be checked.
 async fn restarted(change: impl FnOnce(&mut serde_json::Value)) -> Checked {
 	let world = apart_world();
 	let worker = Victim::start(&world, WORKER, "production").await;
@@ -408,7 +408,7 @@ async fn restarted(change: impl FnOnce(&mut serde_json::Value)) -> Checked {
 	worker.kill().await;
 	change_clock(&world.path().join(WORKER.to_string()), change);
 	let _worker = Victim::start(&world, WORKER, "production").await;
-	// Nobody asks it to prove again: it has what it kept.
+	// Without a new request, it has its stored proof.
 	world.check(&checker, world.seat(CHECKERS[0], root)).await
 }
 
@@ -431,8 +431,8 @@ async fn without_the_time_since_the_boot_what_a_worker_keeps_expires_when_the_ti
 	assert_eq!(checked.verdict, Verdict::OFFLINE);
 }
 
-/// Has a worker checked that is away when the check begins and comes back after the checker's system's time was set six
-/// hours ahead, and has that set back before the bandwidth is measured.
+/// Checks a worker that is down when the check starts and returns after the checker's system time was set
+/// six hours ahead; the time is set back before the bandwidth is measured.
 async fn checked_while_time_is_set(time: Time, set: bool) -> Verdict {
 	let mut world = World::new();
 	world.bench.bandwidth_secs = 3;
@@ -464,7 +464,7 @@ async fn checked_while_time_is_set(time: Time, set: bool) -> Verdict {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkers_time_that_is_set_in_a_check_changes_no_verdict() {
 	for set in [true, false] {
-		// What else the machine does can make the line be found too slow.
+		// Other programs on the machine can make the measured line too slow.
 		let mut tries = 0;
 		loop {
 			let verdict = checked_while_time_is_set(Time::real(), set).await;

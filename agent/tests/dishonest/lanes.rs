@@ -1,4 +1,4 @@
-//! Cores and memory that are not there, and lanes that do not run as they should.
+//! Missing cores and memory, and lanes that do not follow the rules.
 
 use crate::model::secs;
 use crate::{
@@ -40,14 +40,14 @@ fn full_legs() -> f64 {
 	legs(&BenchParams::FULL)
 }
 
-/// Memory of which a part of the pages is kept and the others are computed at each read.
+/// Memory with a part of the pages kept; the others are computed at each read.
 struct Partly {
 	base: Hash,
 	pages: u64,
 	/// Returns whether a page is kept.
 	keeps: fn(u64) -> bool,
 	kept: BTreeMap<u64, Box<Page>>,
-	/// Pages that were computed, and legs in which at least one was.
+	/// Number of computed pages, and of legs with at least one.
 	computed: u64,
 	legs: u64,
 }
@@ -109,8 +109,8 @@ fn memory(job: &Job, sizes: &Sizes) -> Arc<Memory> {
 	Arc::new(memory)
 }
 
-/// The lanes of a job over these cells, all in one way. They are opened over the whole memory, which takes no time that
-/// counts.
+/// The lanes of a job over these cells, all in one way. They are opened over the whole memory, which takes
+/// no time that counts.
 fn lanes(job: &Job, sizes: &Sizes, cells: &mut impl Cells, way: Way) -> Ran {
 	lanes_from(&start(job), job, sizes, cells, way)
 }
@@ -134,19 +134,19 @@ fn lanes_from(start: &Hash, job: &Job, sizes: &Sizes, cells: &mut impl Cells, wa
 	}
 }
 
-/// The lanes of a job as they should be.
+/// Runs the honest lanes of a job.
 pub fn honest(job: &Job, sizes: &Sizes) -> Ran {
 	honest_under(job, sizes, Lab::trial_seed())
 }
 
-/// The same of the trial with another seed.
+/// Does the same for the trial with another seed.
 pub fn honest_under(job: &Job, sizes: &Sizes, seed: H256) -> Ran {
 	let memory = memory(job, sizes);
 	let cells = &mut Filled(memory.cells());
 	lanes_from(&job.start(&seed), job, sizes, cells, Way::HONEST)
 }
 
-/// Seconds of this number of lanes on some cores, with legs of this length.
+/// Returns the seconds of this number of lanes on some cores, with legs of this length.
 pub fn after(lanes: u16, cores: f64, leg: f64) -> f64 {
 	(f64::from(lanes) / cores).max(1.0) * full_legs() * leg
 }
@@ -165,13 +165,13 @@ fn processor(part: Part) -> bool {
 	part == Part::Processor
 }
 
-/// The lanes with which some cores show most, and the cores that they show.
+/// Returns the number of lanes with which some cores show most, and the cores that they show.
 fn best(cores: f64, leg: f64) -> (u16, u32) {
 	let all = (1..=144).map(|lanes| (lanes, shown_by(lanes, cores, leg)));
 	all.max_by_key(|(_, shown)| *shown).unwrap()
 }
 
-/// The cores that lanes on some cores show.
+/// Returns the cores that lanes on some cores show.
 fn shown_by(lanes: u16, cores: f64, leg: f64) -> u32 {
 	judge::cores(lanes, Some(secs(after(lanes, cores, leg))))
 }
@@ -181,13 +181,14 @@ fn a_fast_core_counts_for_less_than_three() {
 	// By the agent's lanes, and by three of them on a thread, which take 1.5 times less: `benches/lanes.rs`.
 	assert_eq!(best(16.0, LEG).1, 27);
 	assert_eq!(best(16.0, LEG / 1.5).1, 41);
-	// A slow server's count as what they are.
+	// A slow server's cores count fully.
 	assert_eq!(best(16.0, 5e-6).1, 19);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_of_4000_cores_and_4_pb_shows_what_the_machine_has() {
-	// 16 cores and 64 GB. The plan ends at 144 lanes and 449 GB; it runs all of them, or as many as count for most.
+	// 16 cores and 64 GB. The plan ends at 144 lanes and 449 GB; it runs all of them, or as many as count
+	// for most.
 	let large = job(1, server(4_000, 4_000_000, 4_000_000_000));
 	let (most, shown_cores) = best(16.0, LEG);
 	assert_eq!(shown_cores, 27);
@@ -208,12 +209,12 @@ async fn a_claim_of_4000_cores_and_4_pb_shows_what_the_machine_has() {
 		let shown = if ran_lanes == most { [1, 2] } else { [0, 0] };
 		assert_eq!(tiers_of(&found)[..2], shown, "{ran_lanes}: {found:?}");
 		if ran_lanes == most {
-			// Its share of the plan would be that share of the claim.
+			// Its share of the plan would count as that share of the claim.
 			let found = check(Off::Absolute, work()).await;
 			assert_eq!(tiers_of(&found)[..2], [4, 4], "{found:?}");
 		}
 	}
-	// Its twin claims what it has.
+	// The honest twin claims its own hardware.
 	let small = job(1, server(16, 64, 0));
 	let work =
 		Work::new(&small).with_processor(honest(&small, &small.plan()), after(16, 16.0, LEG));
@@ -225,7 +226,7 @@ async fn more_lanes_than_cores_are_late() {
 	for (lanes, cores, leg, shown) in [
 		// 20.4 s.
 		(40, 20.0, 5.1e-6, 0),
-		// 17.3 s: the two seconds that are forgiven count, and no more.
+		// 17.3 s: only the two seconds of tolerance count.
 		(34, 20.0, 5.1e-6, 22),
 		(20, 20.0, 5.1e-6, 20),
 		(144, 16.0, LEG, 0),
@@ -248,8 +249,9 @@ async fn more_lanes_than_cores_are_late() {
 	}
 }
 
-/// Asserts that four lanes do not show memory of which these pages are kept, and would if they were not late. All that a
-/// leg misses is got at once, in these seconds: by as many further cores, or from a drive.
+/// Asserts that four lanes do not show memory with only these pages kept, and would show it if they were not
+/// late. All missing pages of a leg are fetched at once, in these seconds: by as many further cores, or from
+/// a drive.
 async fn memory_is_not_shown(keeps: fn(u64) -> bool, secs_of_missing: f64) {
 	let bench = BenchParams { stages: 2, ..SMALL };
 	let job = job_of(1, server(4, 8, 0), bench);
@@ -258,7 +260,7 @@ async fn memory_is_not_shown(keeps: fn(u64) -> bool, secs_of_missing: f64) {
 	let work = || {
 		let mut cells = Partly::new(&job, &plan, keeps);
 		let ran = lanes(&job, &plan, &mut cells, Way::HONEST);
-		// It computes the same: nothing but its time tells it from one that keeps all.
+		// It computes the same: only its time differs from a prover that keeps all.
 		assert_eq!(ran.roots, whole.roots);
 		let missing = cells.legs as f64 / (4.0 * legs(&bench));
 		let after = after(4, 4.0, LEG + missing * secs_of_missing);
@@ -291,12 +293,12 @@ async fn memory_of_which_half_is_there_is_too_late() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_on_an_ssd_is_too_late() {
 	memory_is_not_shown(|page| page.is_multiple_of(2), SSD_READ).await;
-	// Not excluded: what answers within the 6 µs that a leg has to spare.
+	// Not excluded: a source that answers within the 6 µs that a leg has to spare.
 	let fast = 5e-6;
 	assert!(after(4, 4.0, LEG + fast) < 20.0);
 }
 
-/// Lanes whose second half runs beside the first, under hashes and from a state that are made up.
+/// Lanes whose second half runs concurrently with the first, from a made-up state and with made-up hashes.
 const CUT: Way = Way {
 	keys: |stage, running| match stage {
 		0..4 => keys_of(Compress::new(), running),
@@ -338,9 +340,9 @@ async fn lanes_that_are_cut_contradict_their_roots() {
 struct Skipping<'a> {
 	inner: Filled<'a>,
 	leg: u32,
-	/// Of this number of legs one is left out.
+	/// One of this number of legs is left out.
 	each: u32,
-	/// The number that takes the place of what would be read.
+	/// Number in place of the cell.
 	made_up: u64,
 }
 
@@ -358,7 +360,7 @@ impl Cells for Skipping<'_> {
 	}
 }
 
-/// Lanes that leave out legs, and open what they ran.
+/// Lanes that leave out legs, and open the work that they ran.
 struct Lazy {
 	job: Job,
 	memory: Arc<Memory>,
@@ -395,7 +397,7 @@ impl Lazy {
 
 	fn open(&self, draw: &Draw) -> Vec<u8> {
 		let mut out = Vec::new();
-		// A stage has 32 legs: those that are left out are at the same places in each.
+		// A stage has 32 legs: the left-out ones are at the same places in each.
 		let cells = || Self::cells(&self.memory, self.each, self.made_up);
 		self.proof.open_over(draw, cells, &mut out);
 		out
@@ -411,7 +413,7 @@ impl Lazy {
 		work.roots().root(&self.job)
 	}
 
-	/// Returns whether a challenge under this root finds it out.
+	/// Returns whether a challenge under this root detects it.
 	fn is_found(&self, root: &Hash, challenge: &Challenge) -> bool {
 		let (job, start) = (&self.job, start(&self.job));
 		let draw = challenge.draw(job, &Lab::trial_seed(), root);
@@ -436,7 +438,7 @@ async fn legs_that_are_left_out_are_found_unless_the_draw_is_known() {
 	let job = job(1, server(4, 8, 0));
 	let memory = memory(&job, &job.plan());
 	let run = |made_up| Lazy::run(&job, &memory, EACH, made_up);
-	// By checkers that it does not know, it is found as often as 80 samples find 3 %: 92 of 100 times.
+	// Checkers with unknown secrets detect it as often as 80 samples hit 3 %: 92 of 100 times.
 	let lazy = run(0);
 	let checkers = 100u8;
 	let found = (0..checkers)
@@ -447,14 +449,15 @@ async fn legs_that_are_left_out_are_found_unless_the_draw_is_known() {
 		})
 		.count();
 	assert!((80..=99).contains(&found), "{found} of {checkers}");
-	// Whoever knows the checker's secret and the chain's randomness tries until the draw misses what it left out.
+	// A prover that knows the checker's secret and the chain's randomness tries until the draw misses its
+	// gaps.
 	let is_found = |made_up: &u64| {
 		let lazy = run(*made_up);
 		let root = lazy.root();
 		lazy.is_found(&root, &Lab::challenge(&root))
 	};
 	let lucky = (0..1_000).find(|made_up| !is_found(made_up)).unwrap();
-	// A core that is late by 2 % is in time with 3 % less to do, and shows its memory.
+	// A core that is late by 2 % is in time with 3 % less work, and shows its memory.
 	const SLOW: f64 = 10.2e-6;
 	let less = 1.0 - 1.0 / f64::from(EACH);
 	let work = |made_up| {
@@ -465,7 +468,7 @@ async fn legs_that_are_left_out_are_found_unless_the_draw_is_known() {
 	assert_eq!(tiers_of(&found), [0, 1, 0]);
 	let whole = Work::new(&job).with_processor(honest(&job, &job.plan()), after(4, 4.0, SLOW));
 	assert_eq!(tiers_of(&check(Off::None, whole).await), [0, 0, 0]);
-	// One that does not know them is found as it was by the hundred.
+	// A prover that does not know them is detected as often as above.
 	let unlucky = (0..).find(is_found).unwrap();
 	let found = check(Off::None, work(unlucky)).await;
 	assert!(!found.verdict.proof, "{found:?}");

@@ -1,12 +1,12 @@
 //! Dishonest provers against an honest checker, over the wire.
 //!
-//! Each attack is a program that does it: it computes at small sizes what it would compute at production's, sends the
-//! parts over QUIC at the times that the model of its machine needs for production's sizes ([`model`]), and opens
-//! what it is asked for. The checker is the agent as it is, with a clock that the test drives. It verifies the
+//! Each attack is a working program: it does at small sizes the work that it would do at production's, sends
+//! the parts over QUIC at the times that the model of its machine needs for production's sizes ([`model`]),
+//! and answers challenges. The checker is the real agent, with a clock that the test drives. It verifies the
 //! openings at the small sizes and judges them as production's ([`rules`]).
 //!
-//! An attack stands beside its honest twin, which passes, and beside itself with the one rule off that is said to find
-//! it, where it passes too. So no test passes for another reason. `docs/proof.md` names the tests.
+//! Each attack is paired with its honest twin, which passes, and with itself without the one rule that
+//! detects it, where it passes too. So no test passes for another reason. `docs/proof.md` names the tests.
 
 mod floods;
 mod gpus;

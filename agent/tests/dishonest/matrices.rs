@@ -1,4 +1,4 @@
-//! GPU work that is not what it should be: chains that are cut, windows that are not kept, rows that are made up.
+//! Dishonest GPU work: chains that are cut, windows that are not kept, rows that are made up.
 
 use crate::{
 	model::{Card, Clock, MATRIX, secs},
@@ -38,16 +38,16 @@ fn window_of(manner: Manner, job: &Job, number: u8) -> Arc<Plain> {
 	Arc::new(Plain::fill(manner, seed, n, window))
 }
 
-/// The trial over a window, at this time a turn of production.
+/// Runs the trial over a window, at this time per turn of production.
 fn run_over(window: Arc<Plain>, job: &Job, turn: f64) -> Work {
 	run_windows(vec![window], job, turn)
 }
 
-/// The same over several.
+/// Does the same over several windows.
 fn run_windows(windows: Vec<Arc<Plain>>, job: &Job, turn: f64) -> Work {
 	let windows = windows.into_iter().map(|window| window as Arc<dyn Window>);
 	let mut work = run_gpus(job, job.plan(), windows.collect(), &Clock::default());
-	// Marks come evenly: nothing else has the GPU.
+	// Marks come evenly: no other work uses the GPU.
 	let turns = f64::from(production(job).turns());
 	let marks = work.parts.len() as f64;
 	for (number, part) in (1..).zip(&mut work.parts) {
@@ -56,7 +56,7 @@ fn run_windows(windows: Vec<Arc<Plain>>, job: &Job, turn: f64) -> Work {
 	work
 }
 
-/// The trial in some manner.
+/// Runs the trial in a given manner.
 fn run(manner: Manner, job: &Job, turn: f64) -> Work {
 	run_over(window(manner, job), job, turn)
 }
@@ -91,7 +91,7 @@ fn is_of_chain(reject: Reject) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_are_made_up_and_steps_that_are_skipped_are_found() {
 	let job = job(1, gpus(A100, 1));
-	// A GPU that is late by 3 %, and in time with 5 % less to multiply.
+	// A GPU that is late by 3 %, and in time with 5 % fewer products.
 	let slow = 1.42 * Card::of(A100).alone();
 	let turn = 0.95 * slow;
 	let late = run(Manner::Honest, &job, slow);
@@ -113,7 +113,7 @@ async fn rows_that_are_made_up_and_steps_that_are_skipped_are_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_chain_for_two_gpus_is_the_chain_of_one() {
-	// The window of the first GPU, and its chain, shown as the second's too.
+	// The window and the chain of the first GPU are shown as the second's too.
 	let job = job(1, gpus(A100, 2));
 	let turn = Card::of(A100).alone();
 	let work = || {
@@ -139,7 +139,7 @@ async fn one_chain_for_two_gpus_is_the_chain_of_one() {
 		)
 	});
 	assert_eq!(check(off, work()).await.verdict.gpu_count, 2);
-	// Two windows of their own pass.
+	// Two separate windows pass.
 	let own = (0..2).map(|number| window_of(Manner::Honest, &job, number));
 	let found = check(Off::None, run_windows(own.collect(), &job, turn)).await;
 	assert_eq!(found.verdict.gpu_count, 2, "{found:?}");
@@ -152,9 +152,10 @@ async fn half_of_a_window_that_is_computed_when_it_is_read_is_too_slow() {
 	let whole = || run(Manner::Honest, &job, card.alone());
 	let half = window(Manner::HalfKept, &job);
 	let work = run_over(half.clone(), &job, card.alone());
-	// It computes the same: nothing but its time tells it from one that keeps all.
+	// It computes the same: only its time differs from a prover that keeps all.
 	assert_eq!(work.roots(), whole().roots());
-	// A read of all lanes meets this number of missing matrices: 4 lanes at small sizes, 16,384 in production.
+	// A read of all lanes hits this number of missing matrices: 4 lanes at small sizes, 16,384 in
+	// production.
 	let met = |lanes: f64, window: f64| window / 2.0 * (1.0 - (1.0 - 1.0 / window).powf(lanes));
 	let reads = f64::from(job.bench.turns * STEPS / 2) * READS as f64;
 	let counted = half.met() as f64 / reads;

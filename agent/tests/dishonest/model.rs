@@ -1,7 +1,7 @@
 //! The time that hardware takes for a trial of production's sizes.
 //!
-//! A model is generous to the attacker: it has no latencies but those that are named, links and memories run at their
-//! rates from the first byte on, and every schedule that a test gives is followed without loss.
+//! A model is generous to the attacker: it has no latencies but those that are named, links and memories run
+//! at their rates from the first byte on, and every schedule that a test gives is followed without loss.
 
 use crate::windows::{Manner, Plain};
 use kaisar_agent::trial::{
@@ -60,7 +60,7 @@ impl Card {
 		}
 	}
 
-	/// Seconds of a turn's products, and of its walks.
+	/// Returns the seconds of a turn's products, and of its walks.
 	pub fn turn(&self) -> (f64, f64) {
 		(
 			TURN_OPS / self.int8 * OVERHEAD,
@@ -68,14 +68,14 @@ impl Card {
 		)
 	}
 
-	/// Seconds of a turn of a chain that has the card for itself.
+	/// Returns the seconds of a turn of a chain that has the card to itself.
 	pub fn alone(&self) -> f64 {
 		let (products, walks) = self.turn();
 		products + walks
 	}
 
-	/// Seconds of a turn of one of several chains that share the card: while one multiplies, another walks. Measured on an
-	/// H200, two take 1.58 times one's time and three 2.33 (`scripts/gpu-attacks.sh`).
+	/// Seconds of a turn of one of several chains that share the card: while one multiplies, another walks.
+	/// Measured on an H200, two take 1.58 times one's time and three 2.33 (`scripts/gpu-attacks.sh`).
 	pub fn together(&self) -> f64 {
 		self.alone() / 1.3
 	}
@@ -88,16 +88,17 @@ impl Card {
 		products + here.max(there)
 	}
 
-	/// Seconds of a turn if the host's processors walk in the host's memory, at `reads` bytes a second. No byte of a product
-	/// is known before the walk before it is whole, and no lane begins before the product is whole, so its way there
-	/// stands alone. The way back, the walk and the sums of the next product go on at the same time.
+	/// Seconds of a turn if the host's processors walk in the host's memory, at `reads` bytes a second. No
+	/// byte of a product is known before the walk before it is whole, and no lane begins before the product
+	/// is whole, so its way there stands alone. The way back, the walk and the sums of the next product go
+	/// on at the same time.
 	pub fn with_host_that_walks(&self, reads: f64) -> f64 {
 		let (products, _) = self.turn();
 		let way = HALF * MATRIX / self.link;
 		way + products.max(TURN_BYTES / reads).max(way)
 	}
 
-	/// Seconds of a turn if another card multiplies, and this one walks.
+	/// Returns the seconds of a turn if another card multiplies, and this one walks.
 	pub fn with_products_of(&self, other: &Self) -> f64 {
 		let (products, _) = other.turn();
 		let (_, walks) = self.turn();
@@ -105,34 +106,35 @@ impl Card {
 		way + products.max(walks).max(way)
 	}
 
-	/// Seconds of a turn of `count` such cards that share the work and the window. Each multiplies its part, for which
-	/// it needs all of the matrix, and reads most lines from the others.
+	/// Seconds of a turn of `count` such cards that share the work and the window. Each multiplies its part,
+	/// for which it needs all of the matrix, and reads most lines from the others.
 	pub fn shared_by(&self, count: f64) -> f64 {
 		let (products, walks) = self.turn();
 		let others = (count - 1.0) / count;
 		let matrices = HALF * MATRIX * others / self.link;
 		let lines = TURN_BYTES / count * others / self.link;
-		// What is multiplied needs all of the walk before, and lines are read once the product is whole.
+		// A product needs all of the walk before it, and lines are read once the product is whole.
 		(products / count).max(matrices) + (walks / count).max(lines)
 	}
 }
 
-/// A class by its name.
+/// Returns a class by its name.
 pub fn class(name: &str) -> &'static classes::GpuClassInfo {
 	classes::by_name(name).unwrap_or_else(|| panic!("no class is named {name}"))
 }
 
-/// The planned reference of a class.
+/// Returns the planned reference of a class.
 pub fn reference(name: &str) -> ClassReference {
 	class(name).planned().unwrap()
 }
 
-/// A GPU, and the time on it. Chains of several identities take turns in an order that is given.
+/// A GPU and its time. Chains of several identities take turns in a given order.
 pub struct Gpu {
 	card: Card,
 	/// Seconds of a turn of any of them.
 	turn: f64,
-	/// The next identity, and the spans after which it makes way. Without an order, identities run as they arrive.
+	/// The next identity, and the spans after which it makes way. Without an order, identities run as they
+	/// arrive.
 	order: Vec<(usize, u32)>,
 	state: Mutex<State>,
 	turned: Condvar,
@@ -143,19 +145,19 @@ struct State {
 	now: f64,
 	/// Bytes of each identity's window that lie in its memory.
 	resident: BTreeMap<usize, f64>,
-	/// The place in the order.
+	/// Position in the order.
 	at: usize,
 	/// Bytes that were loaded.
 	loaded: f64,
 }
 
 impl Gpu {
-	/// One whose chains each have it for themselves while they run.
+	/// Creates a GPU that each chain has to itself while it runs.
 	pub fn new(card: Card, order: Vec<(usize, u32)>) -> Arc<Self> {
 		Self::at(card, card.alone(), order)
 	}
 
-	/// One with another time of a turn.
+	/// Creates a GPU with another time per turn.
 	pub fn at(card: Card, turn: f64, order: Vec<(usize, u32)>) -> Arc<Self> {
 		Arc::new(Self {
 			card,
@@ -185,11 +187,11 @@ impl Gpu {
 			state = next;
 		}
 		let here = state.resident.get(&identity).copied().unwrap_or(0.0);
-		// It was prepared: the first windows lie there before the trial.
+		// The GPU is prepared: the first windows are in its memory before the trial.
 		let missing = (window - here).max(0.0);
 		let others: f64 = state.resident.values().sum::<f64>() - here;
 		let mut evicted = (others + window - self.card.memory).max(0.0);
-		// Those that it comes back to last make way first.
+		// Identities that run again last are evicted first.
 		let rest = &self.order[state.at.min(self.order.len())..];
 		let next = |identity: usize| rest.iter().position(|turn| turn.0 == identity);
 		let mut victims: Vec<usize> = state.resident.keys().copied().collect();
@@ -221,7 +223,7 @@ impl Gpu {
 		}
 	}
 
-	/// Before the trial: as much of the windows as fits lies in its memory.
+	/// Before the trial, as much of the windows as fits is in its memory.
 	fn prepare(&self, identity: usize, window: f64) {
 		let mut state = self.state.lock().unwrap();
 		let used: f64 = state.resident.values().sum();
@@ -243,17 +245,17 @@ pub fn in_turns(identities: usize, spans: u32, sweeps: u32) -> Vec<(usize, u32)>
 	order
 }
 
-/// The times at which a worker's GPUs were done with each span: the next begins when the last of them is.
+/// Times at which a worker's GPUs completed each span: the next span starts when the last GPU is done.
 #[derive(Clone, Default)]
 pub struct Clock(Arc<Mutex<Vec<f64>>>);
 
 impl Clock {
-	/// The time of the last span that any has done.
+	/// Time of the last completed span of any GPU.
 	pub fn now(&self) -> f64 {
 		self.0.lock().unwrap().last().copied().unwrap_or(0.0)
 	}
 
-	/// The time at which all were done with this number of spans.
+	/// Returns the time at which all had completed this number of spans.
 	fn after(&self, spans: u32) -> f64 {
 		match spans.checked_sub(1) {
 			Some(last) => self.0.lock().unwrap()[last as usize],
@@ -271,7 +273,7 @@ impl Clock {
 	}
 }
 
-/// A GPU as one identity's device. It computes truly at small sizes, in plain code.
+/// A GPU as one identity's device. It really computes, at small sizes and in plain code.
 pub struct ModelDevice {
 	pub gpu: Arc<Gpu>,
 	pub identity: usize,
@@ -379,7 +381,7 @@ impl Window for ModelWindow {
 	}
 }
 
-/// A time in seconds.
+/// Returns a time in seconds.
 pub fn secs(secs: f64) -> Duration {
 	Duration::from_secs_f64(secs)
 }

@@ -1,4 +1,4 @@
-//! Plots that are not there, or not on a disk.
+//! Plots that are missing, or not on a disk.
 
 use crate::{
 	lanes,
@@ -39,7 +39,7 @@ struct Files {
 	roots: Vec<u8>,
 }
 
-/// A plot of a recipe, made in a folder that is gone afterwards, and changed before it is read.
+/// Makes a plot of a recipe in a temporary folder, and changes it before it is read.
 fn ready(job: &Job, recipe: Recipe, change: Option<Change>) -> Ready {
 	let dir = tempfile::tempdir().unwrap();
 	let groups = job.plan().groups;
@@ -52,7 +52,7 @@ fn ready(job: &Job, recipe: Recipe, change: Option<Change>) -> Ready {
 		change(plot.view().recipe(), &mut files);
 		let Files { data, tree, roots } = files;
 		for (path, bytes) in paths.iter().zip([data, tree, roots]) {
-			// The files are open: they are not replaced.
+			// The files are open, so they are not replaced.
 			std::fs::OpenOptions::new()
 				.write(true)
 				.open(path)
@@ -82,7 +82,7 @@ fn run_changed(job: &Job, recipe: Recipe, change: Option<Change>) -> Ran {
 	}
 }
 
-/// The disk of a job as it should be.
+/// Runs the honest disk of a job.
 pub fn honest(job: &Job) -> Ran {
 	run(job, job.recipe())
 }
@@ -99,7 +99,7 @@ fn claim() -> Job {
 	job(1, server(4, 8, 6_000))
 }
 
-/// Nodes of a group of which some are kept and the others made when they are read.
+/// Nodes of a group: some are kept, and the others are made when they are read.
 struct Partly {
 	recipe: Recipe,
 	kept: BTreeMap<u32, Node>,
@@ -122,7 +122,7 @@ impl Partly {
 		}
 	}
 
-	/// A page of it. What is made for it is made once.
+	/// Returns a page. Its missing nodes are made once.
 	fn read(&mut self, read: u64) -> [u8; READ] {
 		let first = read as u32 * NODES as u32;
 		let mut made = BTreeMap::new();
@@ -158,8 +158,8 @@ impl Partly {
 	}
 }
 
-/// Runs the strands over a plot that is partly there, and returns their last states, with the nodes that were made and
-/// read for each page.
+/// Runs the strands over a plot that is partly there, and returns their last states, with the nodes that
+/// were made and read for each page.
 fn strands(job: &Job, root: &Hash, plot: &mut Partly) -> (Vec<Hash>, f64, f64) {
 	let start = job.start(&Lab::trial_seed());
 	let all = u64::from(plot.recipe.group_nodes()) / NODES as u64;
@@ -178,17 +178,17 @@ fn strands(job: &Job, root: &Hash, plot: &mut Partly) -> (Vec<Hash>, f64, f64) {
 	(last, plot.made as f64 / pages, plot.reads as f64 / pages)
 }
 
-/// Asserts that a plot of which these nodes are kept is shown too late, though all else fits. In production `scale`
-/// times as many nodes are made for a page as in a group of 4,096.
+/// Asserts that a plot of which these nodes are kept is shown too late, though all else fits. In production
+/// `scale` times as many nodes are made for a page as in a group of 4,096.
 async fn is_not_shown(keeps: fn(u32) -> bool, scale: f64) {
 	let job = claim();
 	let recipe = job.recipe();
-	// The root was computed when the plot was made; it is all that is needed of it.
+	// The root was computed when the plot was made; the prover needs no other part of it.
 	let root = plot_root(&job);
 	let (whole, made, _) = strands(&job, &root, &mut Partly::new(job.recipe(), |_| true));
 	assert_eq!(made, 0.0);
 	let (partly, made, reads) = strands(&job, &root, &mut Partly::new(recipe, keeps));
-	// It computes the same: nothing but its time tells it from one that keeps all.
+	// It computes the same: only its time differs from a prover that keeps all.
 	assert_eq!(partly, whole);
 	// Eight cores make nodes, one for each strand, and the kept ones are read from NVMe.
 	let page = scale * made * MAKE + (reads / NODES as f64).max(1.0) / NVME;
@@ -224,7 +224,7 @@ async fn a_plot_that_is_not_there_is_made_too_late() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plot_of_which_half_is_there_is_read_too_late() {
-	// More are made in a larger group; nothing is counted for that.
+	// A larger group needs more; the model does not count that.
 	is_not_shown(|node| node.is_multiple_of(2), 1.0).await;
 	// Whole pages are kept or not.
 	is_not_shown(|node| (node / NODES as u32).is_multiple_of(2), 1.0).await;
@@ -241,7 +241,7 @@ async fn a_plot_on_a_spinning_disk_is_read_too_late() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plot_in_ram_that_is_claimed_too_leaves_no_memory_to_fill() {
-	// 128 GB of RAM for a claim of 128 GB of memory and 100 GB of disk. What is not kept is computed.
+	// 128 GB of RAM for a claim of 128 GB of memory and 100 GB of disk. Missing pages are computed.
 	let job = job(1, server(16, 128, 100));
 	let plan = job.plan();
 	let on_time = (lanes::after(16, 16.0, 3.5e-6), full_reads() / 1e6);
@@ -263,7 +263,7 @@ async fn a_plot_in_ram_that_is_claimed_too_leaves_no_memory_to_fill() {
 	let off = Off::Lateness(|part| part == Part::Processor);
 	let found = check(off, work(pages_late, on_time.1)).await;
 	assert_eq!(tiers_of(&found), [1, 3, 1]);
-	// Not excluded: with 208 GB of RAM both are there, and no disk.
+	// Not excluded: 208 GB of RAM hold both, without a disk.
 	let found = check(Off::None, work(on_time.0, on_time.1)).await;
 	assert_eq!(tiers_of(&found), [1, 3, 1]);
 }
@@ -296,7 +296,7 @@ fn discard_pages(_: &Recipe, files: &mut Files) {
 	}
 }
 
-/// Made-up nodes in place of one of twenty, with trees that are true to them.
+/// Made-up nodes in place of one of twenty, with matching trees.
 fn make_nodes_up(recipe: &Recipe, files: &mut Files) {
 	for node in files.data.chunks_exact_mut(NODE).step_by(20) {
 		node.fill(7);

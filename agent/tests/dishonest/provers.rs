@@ -1,4 +1,4 @@
-//! Provers' claims, and their work: each runs its trial and says when its parts were known.
+//! Provers' claims and work: each runs its trial and reports when its parts were known.
 
 use crate::{
 	model::{Clock, Gpu, MATRIX, ModelDevice, class, reference, secs},
@@ -23,7 +23,7 @@ use std::{
 	time::Duration,
 };
 
-/// Seconds after which what comes later is sent: the checker keeps a trial for ten minutes.
+/// Seconds at which later parts are sent: the checker keeps a trial for ten minutes.
 pub const LATEST: f64 = 300.0;
 
 /// A claim: a machine, and the reference of its class.
@@ -55,7 +55,7 @@ pub fn job(worker: WorkerId, claim: Claim) -> Job {
 	job_of(worker, claim, SMALL)
 }
 
-/// The same with other sizes.
+/// Does the same with other sizes.
 pub fn job_of(worker: WorkerId, (spec, reference): Claim, bench: BenchParams) -> Job {
 	let world = World::new();
 	Job {
@@ -91,12 +91,12 @@ pub struct Work {
 }
 
 impl Work {
-	/// Of a job with its whole plan, in which nothing has run yet.
+	/// Creates the trial of a job with its whole plan, before any work.
 	pub fn new(job: &Job) -> Self {
 		Self::of(job, job.plan())
 	}
 
-	/// The same with other sizes.
+	/// Does the same with other sizes.
 	pub fn of(job: &Job, sizes: Sizes) -> Self {
 		Self {
 			job: job.clone(),
@@ -137,12 +137,12 @@ impl Work {
 		}
 	}
 
-	/// Has it shown.
+	/// Shows it to the checker.
 	pub fn show(self) -> Shown {
 		self.show_under(Lab::trial_seed())
 	}
 
-	/// Has it shown to a checker that takes it for the trial with this seed.
+	/// Shows it to a checker that takes it for the trial with this seed.
 	pub fn show_under(self, seed: H256) -> Shown {
 		let roots = self.roots();
 		let root = roots.root(&self.job);
@@ -165,7 +165,7 @@ impl Work {
 	}
 }
 
-/// The part of a planned window that has to be shown.
+/// Part of a planned window that must be shown.
 const ENOUGH: u32 = 85;
 
 /// Sizes of a claim of GPUs, with the smallest windows that show the class.

@@ -1,5 +1,5 @@
-//! Restarts between attestation and openings, and forks at the trial's block: workers that are honest, and workers
-//! that would gain by them.
+//! Restarts between attestation and openings, and forks at the trial's block: workers that are honest, and
+//! workers that would gain by them.
 
 use crate::{
 	provers::{job_of, server},
@@ -34,7 +34,7 @@ fn worker() -> Job {
 	job_of(1, server(4, 8, 0), bench)
 }
 
-/// A machine with this memory free, for a plan and for sizes that are fixed.
+/// A machine with this free memory, for a plan and for fixed sizes.
 fn prepare(job: &Job, sizes: Option<Sizes>, free: u64) -> Arc<Prepared> {
 	let machine = Machine {
 		devices: Vec::new(),
@@ -51,7 +51,7 @@ fn run(prepared: &Arc<Prepared>, seed: H256) -> Proof {
 	prepared.run(seed, &|_, _| (), &|| true).unwrap()
 }
 
-/// The trial as an agent shows it that attested these roots and has this proof. Its root came after 7 s.
+/// Returns the trial of an agent that attested these roots and has this proof. Its root came after 7 s.
 fn shown(job: &Job, roots: Roots, proof: Proof) -> Shown {
 	Shown {
 		job: job.clone(),
@@ -81,7 +81,7 @@ async fn a_restart_with_less_free_memory_is_no_false_proof() {
 		let prepared = prepare(&job, Some(roots.sizes), free);
 		run(&prepared, Lab::trial_seed()).attested(roots.clone())
 	};
-	// It computes the same, or it has lost it and says so.
+	// It computes the same work again, or has lost it and says so.
 	let found = check(Off::None, shown(&job, roots.clone(), again(64 * MIB)))
 		.await
 		.verdict;
@@ -91,7 +91,7 @@ async fn a_restart_with_less_free_memory_is_no_false_proof() {
 		.verdict;
 	assert_eq!((found.cpu, found.memory, found.proof), (0, 0, true));
 	assert!(found.online && found.timed);
-	// A plan of its own after the restart would be another root than the attested one.
+	// A new plan after the restart would give another root than the attested one.
 	let other = run(&prepare(&job, None, 4 * MIB), Lab::trial_seed());
 	assert_ne!(other.roots().processor, roots.processor);
 	let found = check(Off::None, shown(&job, roots, other)).await.verdict;
@@ -102,7 +102,7 @@ async fn a_restart_with_less_free_memory_is_no_false_proof() {
 async fn a_fork_at_the_trials_block_costs_an_honest_worker_nothing_and_a_dishonest_one_the_check() {
 	let job = worker();
 	let forked = H256::repeat_byte(9);
-	// The trial of the block that was dropped is given up, and the other runs over the memory that is filled.
+	// The trial of the dropped block is abandoned, and the other one runs over the filled memory.
 	let prepared = prepare(&job, None, 64 * MIB);
 	let calls = Mutex::new(0);
 	let gives_up = || {
@@ -117,7 +117,7 @@ async fn a_fork_at_the_trials_block_costs_an_honest_worker_nothing_and_a_dishone
 	let roots = proof.roots().clone();
 	let found = check(Off::None, shown(&job, roots, proof)).await.verdict;
 	assert_eq!((found.cpu, found.memory, found.proof), (1, 1, true));
-	// One that keeps to the dropped block, whose trial it began earlier.
+	// A worker that keeps to the dropped block, whose trial started earlier.
 	let early = || {
 		let proof = run(&prepared, forked);
 		shown(&job, proof.roots().clone(), proof)

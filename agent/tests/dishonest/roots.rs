@@ -1,4 +1,4 @@
-//! Roots that come early, late, or from another trial, and draws that are refused.
+//! Roots that come early, late, or from another trial, and refused draws.
 
 use crate::{
 	lanes,
@@ -32,7 +32,7 @@ fn everything() -> Job {
 	job(1, (spec, reference))
 }
 
-/// A worker's whole trial, whose lanes and disk are known after these seconds.
+/// Returns a worker's whole trial, whose lanes and disk are known after these seconds.
 fn whole(job: &Job, processor: f64, disk: f64) -> Work {
 	let plan = job.plan();
 	let gpu = Gpu::new(Card::of(A100), Vec::new());
@@ -55,7 +55,7 @@ fn shown(found: &Found) -> (bool, bool, bool) {
 	)
 }
 
-/// Delays parts until the last of all is known.
+/// Delays parts until the last part is known.
 fn held_back(mut work: Work, which: [bool; 3]) -> Work {
 	let last = work.parts.iter().map(|(at, ..)| *at).max().unwrap();
 	for (at, part, _) in &mut work.parts {
@@ -74,7 +74,7 @@ fn held_back(mut work: Work, which: [bool; 3]) -> Work {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn roots_that_are_held_back_gain_nothing_in_any_combination() {
 	let job = everything();
-	// The plot is made while it is read, which takes 19 s. Whatever is held back until then is late itself.
+	// The plot is made while it is read, which takes 19 s. Parts held back until then are late themselves.
 	for combination in 0..8u8 {
 		let which = [0, 1, 2].map(|bit| combination >> bit & 1 == 1);
 		let work = held_back(whole(&job, 7.0, 19.0), which);
@@ -85,7 +85,7 @@ async fn roots_that_are_held_back_gain_nothing_in_any_combination() {
 		// Lanes that come after 19 s show less.
 		let cores = if which[1] { 0 } else { 1 };
 		assert_eq!(found.verdict.cpu, cores, "{which:?}: {found:?}");
-		// 19 s are late for cores, and in time for memory.
+		// 19 s is late for cores, but in time for memory.
 		assert_eq!(found.verdict.memory, 1, "{which:?}: {found:?}");
 	}
 	// Judged from the root before it, the disk takes no time at all.
@@ -114,7 +114,7 @@ async fn a_root_that_is_sent_before_it_is_known_does_not_count() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trial_under_a_guessed_seed_contradicts_its_root() {
-	// It ran for an hour before the trial's block, and is sent at once.
+	// It ran for an hour before the trial's block, and its parts are sent at once.
 	let guess = H256::repeat_byte(9);
 	let honest = job(1, server(4, 8, 0));
 	let plan = honest.plan();
@@ -135,7 +135,8 @@ async fn a_draw_that_is_refused_does_not_change() {
 	let job = job(1, server(4, 8, 0));
 	let plan = job.plan();
 	let whole = || Work::new(&job).with_processor(lanes::honest(&job, &plan), 7.0);
-	// It likes one draw of eight, the third one after the first, and says that it is not ready for the others.
+	// It accepts one draw of eight, the third one after the first, and answers the others that it is not
+	// ready.
 	let picky = || {
 		let mut shown = whole().show();
 		let root = shown.roots.root(&job);

@@ -1,4 +1,4 @@
-//! The rules of an honest checker over trials at small sizes, and each of them off.
+//! The rules of an honest checker over trials at small sizes, and each rule switched off.
 
 use kaisar_agent::{
 	rules::{Attested, Protocol},
@@ -16,7 +16,7 @@ use kaisar_primitives::{BenchParams, Verdict};
 use sp_core::H256;
 use std::sync::Mutex;
 
-/// The sizes that are computed. What they stand for is [`BenchParams::FULL`].
+/// The computed sizes, which represent [`BenchParams::FULL`].
 pub const SMALL: BenchParams = BenchParams {
 	n: 64,
 	// 64 spans, and 16 marks, as in production.
@@ -26,26 +26,27 @@ pub const SMALL: BenchParams = BenchParams {
 	memory_mib: 2,
 	disk_mib: 1,
 	reads: 40,
-	// None is measured.
+	// No bandwidth is measured.
 	bandwidth_secs: 0,
 };
 
-/// The rule that a checker does without.
+/// The rule that a checker omits.
 #[derive(Clone)]
 pub enum Off {
-	/// None: it is honest.
+	/// None: the checker is honest.
 	None,
 	/// These parts count as if they had arrived at the start.
 	Lateness(fn(Part) -> bool),
 	/// A part counts from its first arrival on, whatever hash came then.
 	FirstHash,
-	/// The openings of a resource are not verified further where they are rejected so. GPUs' marks are those that came.
+	/// Openings of a resource pass in spite of a rejection that the function overlooks. GPUs' marks are then
+	/// those that came.
 	Rejections(Resource, fn(Reject) -> bool),
 	/// The challenge is drawn anew in each try.
 	OneDraw,
 	/// Evidence is a share of the plan, which counts as that share of the claim.
 	Absolute,
-	/// Each root is judged from the one before it on.
+	/// Each root is judged by the time since the one before it.
 	OneStart,
 	/// Openings of another trial are accepted.
 	Seed(H256),
@@ -57,7 +58,7 @@ pub struct Rules {
 	verified: Mutex<Vec<(Resource, Result<(), Reject>)>>,
 }
 
-/// The job of production's sizes that a small one stands for.
+/// Returns the job of production's sizes that a small one represents.
 pub fn production(job: &Job) -> Job {
 	Job {
 		bench: BenchParams::FULL,
@@ -65,7 +66,7 @@ pub fn production(job: &Job) -> Job {
 	}
 }
 
-/// The sizes of production that small ones stand for.
+/// Returns the sizes of production that small ones represent.
 pub fn scaled(job: &Job, sizes: &Sizes) -> Sizes {
 	let (small, full) = (job.plan(), production(job).plan());
 	let scale = |size: u64, small: u64, full: u64| match small {
@@ -205,8 +206,8 @@ impl kaisar_agent::rules::Rules for Rules {
 	}
 }
 
-/// The first edition's figures: a share of what was planned is that share of what is claimed, and a time above the
-/// plan's takes its part.
+/// The first edition's figures: a share of the planned work counts as the same share of the claim, and a
+/// time above the planned time reduces it in proportion.
 fn relative(
 	job: &Job,
 	roots: &Roots,

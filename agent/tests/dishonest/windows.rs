@@ -1,4 +1,4 @@
-//! Windows in plain code, whose turns run as they should or not. They remember all that they computed, so that openings
+//! Windows in plain code, whose turns run honestly or not. They store all their work, so that openings
 //! repeat nothing.
 
 use kaisar_agent::trial::{
@@ -17,14 +17,15 @@ use std::{
 	},
 };
 
-/// A manner of running turns.
+/// Manner of running turns.
 #[derive(Clone, Copy)]
 pub enum Manner {
-	/// As it should be.
+	/// Honest.
 	Honest,
-	/// The second turn of each span runs beside the first, from a made-up matrix and under a made-up hash.
+	/// The second turn of each span runs concurrently with the first, from a made-up matrix and with a
+	/// made-up hash.
 	Cut,
-	/// Of the window every second matrix is kept. The others are computed when they are read.
+	/// Every second matrix of the window is kept. The others are computed when they are read.
 	HalfKept,
 	/// One row of each twenty of a product is not computed.
 	RowsMadeUp,
@@ -32,7 +33,7 @@ pub enum Manner {
 	StepsSkipped,
 }
 
-/// A window whose turns run in some manner.
+/// A window with a manner of running turns.
 pub struct Plain {
 	manner: Manner,
 	seed: Hash,
@@ -42,9 +43,9 @@ pub struct Plain {
 	roots: Vec<Hash>,
 	/// The results of the last run's steps.
 	steps: Mutex<Vec<Vec<u8>>>,
-	/// Missing matrices that reads met, each once a read of all lanes.
+	/// Number of missing matrices that reads hit, each counted once per read of all lanes.
 	met: AtomicU64,
-	/// Matrices that were computed for reads. Each is computed once here; what it would cost is counted by `met`.
+	/// Matrices that were computed for reads. Each is computed once here; `met` counts the real cost.
 	computed: Mutex<BTreeMap<u32, Vec<u8>>>,
 }
 
@@ -69,12 +70,12 @@ impl Plain {
 		}
 	}
 
-	/// Missing matrices that reads met, each once a read of all lanes.
+	/// Returns the number of missing matrices that reads hit, each counted once per read of all lanes.
 	pub fn met(&self) -> u64 {
 		self.met.load(Relaxed)
 	}
 
-	/// Returns whether matrix `u` of the window is there.
+	/// Returns whether matrix `u` of the window is kept.
 	fn has(&self, u: u32) -> bool {
 		!matches!(self.manner, Manner::HalfKept) || u.is_multiple_of(2)
 	}
@@ -91,7 +92,7 @@ impl Plain {
 
 	fn walk(&self, z: &mut [u8], size: &Size, kappa: u32) {
 		let lines = size.lines() as u32;
-		// The lanes read side by side: what is missing is computed once for a read of all of them.
+		// The lanes read concurrently: a missing matrix is computed once for a read of all of them.
 		let mut met: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); READS];
 		let mut computed = self.computed.lock().unwrap();
 		for state in z.as_chunks_mut::<1_024>().0 {

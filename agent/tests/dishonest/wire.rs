@@ -1,4 +1,4 @@
-//! Workers' agents that show what a test says, over QUIC, and the checker's agent that checks them.
+//! Workers' agents over QUIC with a test's trials, and the checker's agent that checks them.
 
 use crate::{
 	rules::{Off, Rules},
@@ -38,13 +38,13 @@ use tokio::task::JoinSet;
 
 /// Randomness of the block after the attestation.
 pub const OPEN_SEED: H256 = H256::repeat_byte(3);
-/// Longest that a test waits for the checker's agent.
+/// Timeout of a test for the checker's agent.
 const WAIT: Duration = Duration::from_secs(60);
 
 /// Answers of a worker's agent to a challenge.
 pub type Opens = Box<dyn Fn(Resource, &Challenge) -> Result<Vec<u8>, Refusal> + Send + Sync>;
 
-/// A worker's trial as its agent shows it.
+/// A worker's trial, shown by its agent.
 pub struct Shown {
 	/// Its job.
 	pub job: Job,
@@ -66,7 +66,7 @@ pub struct Found {
 }
 
 impl Found {
-	/// The reason for which openings of a resource were rejected.
+	/// Returns the reason why openings of a resource were rejected.
 	pub fn rejected(&self, resource: Resource) -> Option<Reject> {
 		let of = |(which, result): &(Resource, Result<(), Reject>)| {
 			result.err().filter(|_| *which == resource)
@@ -82,7 +82,7 @@ pub fn key_of(worker: WorkerId) -> ed25519::Pair {
 	ed25519::Pair::from_seed(&seed)
 }
 
-/// A checker's agent whose clock stands still but for the trial's parts.
+/// A checker's agent whose clock advances only for the trial's parts.
 pub struct Lab {
 	world: World,
 	time: Time,
@@ -93,7 +93,7 @@ pub struct Lab {
 }
 
 impl Lab {
-	/// With one rule off, or none.
+	/// Starts it with one rule off, or none.
 	pub async fn new(off: Off) -> Self {
 		let world = World::new();
 		let time = Time::driven();
@@ -128,7 +128,8 @@ impl Lab {
 		found.remove(0)
 	}
 
-	/// Checks workers of the same trial: all are admitted, then the clock starts, and each part comes at its time.
+	/// Checks workers of the same trial: all are admitted, then the clock starts, and each part comes at its
+	/// time.
 	pub async fn check_all(&self, all: Vec<Shown>) -> Vec<Found> {
 		let mut agents = Vec::new();
 		let mut serving = JoinSet::new();
@@ -215,7 +216,7 @@ impl Lab {
 		}
 	}
 
-	/// The challenge that this checker draws: a prover that knows its secret knows it ahead.
+	/// Returns the challenge that this checker draws: a prover that knows its secret knows it in advance.
 	pub fn challenge(root: &Hash) -> Challenge {
 		let secret = kaisar_agent::rules::secret_of(&pair(CHECKERS[0]));
 		Challenge::new(&secret, root, OPEN_SEED)

@@ -1,5 +1,5 @@
-//! Attempts of dishonest agents over the wire, and their results. What needs no wire is tested where it is decided: in
-//! `trial/`, `checker/` and `peer/bandwidth.rs`.
+//! Attempts of dishonest agents over the wire, and their results. What needs no wire is tested where it is
+//! decided: in `trial/`, `checker/` and `peer/bandwidth.rs`.
 
 use crate::world::{
 	BENCH, CHECKERS, WORKER, World, bind_endpoint, checker_key, pair, ran, receipt, rogue, spec,
@@ -40,7 +40,7 @@ fn which(world: &World, checker: u8) -> Which {
 	}
 }
 
-/// A checker that is none of our agents: it has the key, and asks what a test says.
+/// A fake checker with the key, and with requests from the test.
 async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
 	let endpoint = bind_endpoint(&[checker; 32], bind, None, &[wire::ALPN])
@@ -92,7 +92,7 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 		}
 	}
 	assert_eq!(refused, 16, "24 are served in a round");
-	// What costs nothing is still answered, in its own name only.
+	// Cheap requests are still answered, in its own name only.
 	let hello = Request::Hello(which(&world, CHECKERS[0]));
 	assert!(
 		ask::<kaisar_primitives::AgentSignature>(&connection, &hello)
@@ -124,7 +124,7 @@ async fn too_many_connections_of_one_agent_are_closed() {
 	let mut closed = 0;
 	for connection in &open {
 		let hello = which(&world, CHECKERS[0]).encode();
-		// Either it answers, or it was closed.
+		// It answers, or the connection was closed.
 		let answered = async {
 			let (mut send, mut recv) = connection.open_bi().await.ok()?;
 			send.write_all(&(hello.len() as u32 + 1).to_le_bytes())
@@ -164,7 +164,7 @@ async fn a_push_in_anothers_name_is_refused() {
 		round: 4,
 		worker: 9,
 	});
-	// It has a worker of its own, and is admitted for that.
+	// It has its own worker, and is admitted for it.
 	let mut connection = connection;
 	while ask::<Introduced>(&connection, &introduction).await != Ok(Introduced::Admitted) {
 		let is_own = |claim: &SeatClaim| (claim.worker, claim.agent) == (9, pair(77).public());
@@ -185,7 +185,7 @@ async fn a_push_in_anothers_name_is_refused() {
 	}
 }
 
-/// Roots that could be a worker's, and are of no trial.
+/// Plausible roots without a trial.
 pub fn roots() -> Roots {
 	Roots {
 		sizes: Sizes {
@@ -200,7 +200,7 @@ pub fn roots() -> Roots {
 	}
 }
 
-/// The root that a worker attests who has these roots.
+/// Returns the root that a worker with these roots attests.
 pub fn attested(world: &World, roots: &Roots) -> [u8; 32] {
 	let job = Job::of_prove(&world.prove_request(), pair(WORKER).public());
 	roots.root(&job.unwrap())
@@ -208,7 +208,7 @@ pub fn attested(world: &World, roots: &Roots) -> [u8; 32] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
-	// It ends the stream after half of an answer that began well, each time that it is asked.
+	// It ends the stream after half of a valid answer, each time.
 	for at in 0..3 {
 		let world = World::new();
 		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
@@ -230,7 +230,7 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 			checked = world.check(&checker, request) => checked,
 			() = rogue(&world, act) => unreachable!(),
 		};
-		// Who named its roots is there, and has shown nothing.
+		// A worker that named its roots is online and shows nothing.
 		let verdict = checked.verdict;
 		assert_eq!(verdict.online, at > 1, "at {at}");
 		assert_eq!((verdict.proof, verdict.cpu), (at > 1, 0), "at {at}");
@@ -238,7 +238,7 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 	}
 }
 
-/// Serves the trial of one job in the place of another, whose root is attested over its roots.
+/// Serves the trial of one job in place of another, whose attested root covers its roots.
 async fn served_in_place(seed: Option<H256>, other: impl Fn(Job) -> Job) -> Checked {
 	let world = World::new();
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(5)).await;
@@ -354,7 +354,7 @@ async fn a_worker_with_a_software_gpu_is_checked_like_any_other() {
 	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
 	let verdict = checked.verdict;
 	assert!(verdict.online && verdict.proof, "{checked:?}");
-	// As many are shown as ran: one, not the two that are claimed.
+	// One GPU ran, so one is shown, not the two claimed.
 	assert_eq!(
 		(verdict.gpu_class, verdict.gpu_count),
 		(1, 1),

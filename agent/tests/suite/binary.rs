@@ -1,4 +1,4 @@
-//! The binary as the node starts it.
+//! The binary, started like by the node.
 
 use crate::world::{World, ran, until};
 use codec::{Decode, DecodeAll, Encode};
@@ -89,13 +89,13 @@ async fn it_says_when_it_is_ready_serves_and_ends_with_its_parent() {
 		dir.path().join("peers").join(&agent[2..]).exists(),
 		"its addresses are published"
 	);
-	// Another in the same folder is refused.
+	// A second agent in the same folder is refused.
 	let second = timeout(LIMIT, start(dir.path()).wait())
 		.await
 		.unwrap()
 		.unwrap();
 	assert!(!second.success());
-	// The node is gone: its end of the pipe closes.
+	// The node ends: its end of the pipe closes.
 	let closed = Instant::now();
 	drop(child.stdin.take());
 	let status = timeout(LIMIT, child.wait()).await.unwrap().unwrap();
@@ -167,7 +167,7 @@ async fn a_driver_that_comes_after_the_agent_is_used_from_the_next_benchmark_on(
 		})
 		.await
 	};
-	// What comes of a claim with a GPU, which the processor plays here, and of one without.
+	// A claim with a GPU, played by the processor here, and one without.
 	let mut key = [0; 32];
 	hex::decode_to_slice(&said["agent"].as_str().unwrap()[2..], &mut key).unwrap();
 	let expected = |seed: u8, gpu: bool| {
@@ -183,7 +183,7 @@ async fn a_driver_that_comes_after_the_agent_is_used_from_the_next_benchmark_on(
 	std::fs::copy(software_driver(), &driver).unwrap();
 	assert_eq!(proved(2).await, expected(2, true));
 	assert_eq!(gpus().await, 1, "as it is now");
-	// It goes again, as a GPU that falls off the bus does.
+	// It disappears again, like a GPU that falls off the bus.
 	std::fs::remove_file(&driver).unwrap();
 	assert_eq!(proved(3).await, expected(3, false));
 	assert_eq!(gpus().await, 0);
@@ -269,7 +269,7 @@ async fn bench_proves_and_verifies() {
 		(&report["class"], &report["full"]),
 		(&0.into(), &false.into())
 	);
-	// Each claim stands beside what is shown of it.
+	// The report has each claim and its shown amount.
 	let resources = report["resources"].as_array().unwrap();
 	for resource in resources {
 		assert_eq!(resource["claim"], resource["shown"], "{resource}");
@@ -339,7 +339,7 @@ async fn bench_runs_on_a_gpu_and_says_what_it_supports() {
 	assert!(good, "{err}");
 	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
 	assert_eq!(report["class_is_calibrated"], true);
-	// For people.
+	// As text.
 	let (good, out, _) = run(&[&["bench"], &small[..]].concat()).await;
 	assert!(good);
 	for part in [
@@ -375,14 +375,14 @@ async fn calibrate_prints_the_figures_of_a_class() {
 	for figure in ["copy_mb_s", "turn_ms", "walks_ms", "fill_secs"] {
 		assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
 	}
-	// As the chain's call takes it; what was only tried is not said to be measured.
+	// In the form of the chain's call; a try-out does not count as measured.
 	let reference: ClassReference = serde_json::from_value(report["reference"].clone()).unwrap();
 	assert!(
 		reference.is_valid() && !reference.calibrated,
 		"{reference:?}"
 	);
 	assert_eq!(reference.memory_gb, 24);
-	// One that governance added since.
+	// A class that governance added later.
 	let new = "calibrate --json --gpus software --class 900 --memory-gb 288 --runs 1 --try-mib 1";
 	let (good, out, err) = run(&new.split(' ').collect::<Vec<_>>()).await;
 	assert!(good, "{err}");
@@ -390,7 +390,7 @@ async fn calibrate_prints_the_figures_of_a_class() {
 	assert_eq!(report["class_name"], "class 900");
 	assert_eq!(report["reference"]["memoryGb"], 288);
 	for (args, what) in [
-		(&["calibrate", "--gpus", "off"][..], "no GPU here"),
+		(&["calibrate", "--gpus", "off"][..], "no usable GPU"),
 		(&["calibrate", "--gpus", "software"], "pass --class"),
 		(
 			&["calibrate", "--gpus", "software", "--class", "999"],
@@ -402,9 +402,12 @@ async fn calibrate_prints_the_figures_of_a_class() {
 		),
 		(
 			&["calibrate", "--gpus", "software", "--class", "voodoo"],
-			"no class voodoo",
+			"is named voodoo",
 		),
-		(&["bench", "--gpus", "off", "--class", "11"], "no GPU here"),
+		(
+			&["bench", "--gpus", "off", "--class", "11"],
+			"no usable GPU",
+		),
 		(&["bench", "--reference", "{}"], "--reference"),
 	] {
 		let (good, _, err) = run(args).await;

@@ -34,7 +34,7 @@ async fn a_peer_measures_who_has_its_token_at_no_more_than_it_allows() {
 	let host = host(90).await;
 	let name = name_of(&host);
 	let serving = tokio::spawn(host.serve(LIMIT));
-	// The link says a gigabit; the peer offers less, and says so.
+	// The link has a gigabit; the peer offers less, and the remarks say so.
 	let line = timeout(LIMIT, measure(&name, Some(1_000)))
 		.await
 		.unwrap()
@@ -45,7 +45,7 @@ async fn a_peer_measures_who_has_its_token_at_no_more_than_it_allows() {
 		"{line:?}"
 	);
 	assert!(line.tier <= 1);
-	// A stranger, and one that guesses.
+	// Strangers with a wrong token.
 	let text = name.to_string();
 	let (key, rest) = text.split_once('.').unwrap();
 	let (_, address) = rest.split_once('@').unwrap();
@@ -60,7 +60,7 @@ async fn a_peer_measures_who_has_its_token_at_no_more_than_it_allows() {
 		format!("{error:#}").contains("does not know this token"),
 		"{error:#}"
 	);
-	// Another than the one that was meant.
+	// A name with another agent's key.
 	let other: PeerName = format!("{}.{rest}", "ab".repeat(32)).parse().unwrap();
 	assert!(
 		timeout(LIMIT, measure(&other, None))
@@ -98,7 +98,7 @@ async fn strangers_that_say_nothing_do_not_keep_others_out() {
 	let key = hex::decode(&secrets[..64]).unwrap();
 	let id = iroh::PublicKey::from_bytes(&key.try_into().unwrap()).unwrap();
 	let addr = iroh::EndpointAddr::new(id).with_ip_addr(address.parse().unwrap());
-	// More of them than there are places. They are dropped after some seconds.
+	// More strangers than places. They are dropped after some seconds.
 	let mut silent = Vec::new();
 	for _ in 0..12 {
 		let endpoint = Network::local([127, 0, 0, 1].into())
@@ -138,7 +138,7 @@ async fn detect_measures_with_a_peer_and_claims_what_it_found() {
 		.unwrap()
 		.unwrap()
 		.unwrap();
-	// As it is printed, it is run.
+	// Run the printed command.
 	let words: Vec<&str> = line.split(' ').collect();
 	let ["kaisar-agent", command @ ..] = &words[..] else {
 		panic!("{line}")
@@ -166,7 +166,7 @@ async fn detect_measures_with_a_peer_and_claims_what_it_found() {
 		!said.contains(line.split(['.', '@']).nth(1).unwrap()),
 		"no token in what is printed"
 	);
-	// Nobody there: an error, and no claim.
+	// No peer listens: an error, and no claim.
 	drop(peer);
 	let bad = "detect --measure 00.11@127.0.0.1:9";
 	let output = Command::new(agent)

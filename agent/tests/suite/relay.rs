@@ -49,7 +49,7 @@ async fn start_within(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bandwidth_over_a_relay_does_not_count() {
 	let mut world = World::new();
-	// Little enough for any relay, and enough for a tier.
+	// Within any relay's rate, and enough for a tier.
 	(world.spec.download_mbps, world.spec.upload_mbps) = (100, 100);
 	world.bench.bandwidth_secs = 3;
 	let (_relay, url) = relay().await;
@@ -60,17 +60,17 @@ async fn bandwidth_over_a_relay_does_not_count() {
 	let root = world.prove(&worker).await;
 	let verdict = async |checker, name| {
 		let mut seat = world.seat(name, root);
-		// Each measures all of it, one after the other.
+		// One after the other, so that each measures the whole line.
 		seat.seats = 1;
 		world.check(checker, seat).await.verdict
 	};
 	let measured = verdict(&direct, CHECKERS[0]).await;
 	assert!(measured.proof && measured.bandwidth >= 1, "{measured:?}");
-	// Everything else is checked as ever.
+	// All other resources are checked as usual.
 	let unmeasured = verdict(&relayed, CHECKERS[1]).await;
 	assert!(unmeasured.online && unmeasured.proof, "{unmeasured:?}");
 	assert_eq!(unmeasured.bandwidth, 0, "{unmeasured:?}");
-	// The same checker, if it counted what a relay carries.
+	// The same checker, if bandwidth over a relay counted.
 	let bounds = Bounds {
 		relayed_counts: true,
 		..Bounds::default()

@@ -1,4 +1,4 @@
-//! Checks of workers that serve an order: nothing is measured, and the container is asked.
+//! Checks of workers that serve an order: the container is probed, and no trial is judged.
 
 use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 use kaisar_agent::{Agent, containers::Served};
@@ -44,7 +44,7 @@ fn rented(world: &World) -> ProveRequest {
 	}
 }
 
-/// Attests. A rented worker has nothing to compute: it answers at once.
+/// Attests. A rented worker computes nothing, so it answers at once.
 async fn attest(world: &World, worker: &Agent) -> [u8; 32] {
 	match world.ask(worker, PATH_PROVE, &rented(world)).await {
 		Progress::Done(Attestation { root }) => root,
@@ -60,7 +60,7 @@ fn seat(world: &World, checker: u8, root: [u8; 32]) -> SeatRequest {
 	}
 }
 
-/// What a checker with little patience finds.
+/// Returns the result of a checker with little patience.
 async fn verdict(world: &World, root: [u8; 32]) -> Checked {
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(3)).await;
 	let checked = world.check(&checker, seat(world, CHECKERS[0], root)).await;
@@ -117,24 +117,24 @@ async fn containers_that_do_not_answer() {
 	let check = async || {
 		let checked = verdict(&world, root).await;
 		assert!(world.receipt_fits(&checked, CHECKERS[0]), "it is there");
-		// The same would be kept.
+		// The result of the same check would be kept.
 		let _ = std::fs::remove_dir_all(world.path().join(CHECKERS[0].to_string()));
 		checked.verdict
 	};
-	// There is none.
+	// The order has no container.
 	assert_eq!(check().await, DOES_NOT_SERVE);
-	// It does not listen.
+	// The container does not listen.
 	let gone = {
 		let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
 		listener.local_addr().unwrap()
 	};
 	put(&world, &shelf, gone);
 	assert_eq!(check().await, DOES_NOT_SERVE);
-	// It closes whatever is opened.
+	// The container closes every connection.
 	let (closing, _closing) = server(async |tcp: TcpStream| drop(tcp)).await;
 	put(&world, &shelf, closing);
 	assert_eq!(check().await, DOES_NOT_SERVE);
-	// And now it answers.
+	// Now the container answers.
 	let (address, _web) = server(web).await;
 	put(&world, &shelf, address);
 	assert_eq!(check().await, SERVES);
@@ -211,7 +211,7 @@ async fn a_rented_worker_that_restarts_attests_the_same_and_still_serves() {
 	let root = attest(&world, &worker).await;
 	worker.stop().await;
 	let worker = world.agent_serving(WORKER, &shelf).await;
-	// Nobody has asked it again yet.
+	// Its node has not asked again yet.
 	assert_eq!(verdict(&world, root).await.verdict, SERVES);
 	assert_eq!(attest(&world, &worker).await, root);
 }
@@ -222,7 +222,7 @@ async fn what_is_attested_stands_though_an_order_begins_or_ends() {
 	let (address, _web) = server(web).await;
 	let shelf = Shelf::default();
 	put(&world, &shelf, address);
-	// Its order ended between the attestation and the check: its node asks without one.
+	// Its order ended between the attestation and the check, so the request names none.
 	let worker = world.agent_serving(WORKER, &shelf).await;
 	let root = attest(&world, &worker).await;
 	assert_eq!(world.prove(&worker).await, root);
@@ -230,7 +230,7 @@ async fn what_is_attested_stands_though_an_order_begins_or_ends() {
 	assert_eq!(checked.verdict, SERVES);
 	worker.stop().await;
 
-	// It ran a benchmark all the same. It is there, and it serves: that is what a rented worker is judged on.
+	// It ran a trial all the same. A rented worker is judged on its presence and its service only.
 	let mut world = World::new();
 	world.seed = sp_core::H256::repeat_byte(8);
 	put(&world, &shelf, address);
@@ -245,7 +245,7 @@ async fn what_is_attested_stands_though_an_order_begins_or_ends() {
 			..SERVES
 		}
 	);
-	// And a worker that attests as a rented one where it is not proves nothing.
+	// A worker that attests as a rented one without an order proves nothing.
 	world.round_seed = sp_core::H256::repeat_byte(10);
 	world.seed = sp_core::H256::repeat_byte(11);
 	let root = attest(&world, &worker).await;

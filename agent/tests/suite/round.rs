@@ -1,4 +1,4 @@
-//! Rounds as the node drives them, and what goes wrong in them.
+//! Rounds driven by nodes, and their failures.
 
 use crate::{
 	attacks,
@@ -26,7 +26,7 @@ async fn a_round_from_start_to_verdict() {
 	for name in CHECKERS {
 		checkers.push(world.agent(name).await);
 	}
-	// The agent of the last is not told when the round began.
+	// The last checker's agent does not receive the start of the round.
 	world.prepare(&worker, &checkers).await;
 	world.start_round(&checkers[..2]).await;
 	let root = world.prove(&worker).await;
@@ -48,7 +48,7 @@ async fn a_round_from_start_to_verdict() {
 			"{verdict:?}"
 		);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
-		// Who was not told of the start says so. Two cores are worth no tier.
+		// The agent without the start says so. Two cores are below the lowest tier.
 		assert_eq!(verdict.timed, at < 2);
 		assert_eq!(
 			(verdict.cpu, verdict.memory, verdict.disk),
@@ -57,14 +57,14 @@ async fn a_round_from_start_to_verdict() {
 		);
 		assert!(verdict.bandwidth <= 1, "no more than is claimed");
 		assert!(world.receipt_fits(&checked, CHECKERS[at]));
-		// Asked again, it does not check again: the same nonce would be a miracle.
+		// A second request does not start a second check: its nonce would differ.
 		let again = world
 			.check(&checkers[at], world.seat(CHECKERS[at], root))
 			.await;
 		assert_eq!(again, checked);
 	}
 
-	// Another root than the worker has: it answered, and has nothing to show for it.
+	// A root that the worker does not have: it answers, and shows nothing.
 	let checked = world
 		.check(&checkers[0], world.seat(CHECKERS[0], [9; 32]))
 		.await;
@@ -119,7 +119,7 @@ async fn a_worker_serves_its_committee_only() {
 	let outsider = world.agent_with(99, Duration::from_secs(2)).await;
 	let impostor = world.agent_with(98, Duration::from_secs(2)).await;
 	let root = world.prove(&worker).await;
-	// Not in the committee at all.
+	// The asker is not in the committee.
 	let checked = world.check(&outsider, world.seat(99, root)).await;
 	assert_eq!(
 		checked,
@@ -128,7 +128,7 @@ async fn a_worker_serves_its_committee_only() {
 			receipt: None
 		}
 	);
-	// In the name of a checker that is, from another agent.
+	// Another agent asks in the name of a checker in the committee.
 	let checked = world.check(&impostor, world.seat(CHECKERS[0], root)).await;
 	assert_eq!(
 		checked,
@@ -145,7 +145,7 @@ async fn a_worker_that_answers_only_some_checkers() {
 	let worker = world.agent(WORKER).await;
 	let served = world.agent(CHECKERS[0]).await;
 	let shunned = world.agent_with(CHECKERS[1], Duration::from_secs(2)).await;
-	// It leaves a checker out of the committee that it tells its agent.
+	// The worker's node leaves a checker out of the committee.
 	let mut request = world.prove_request();
 	request.committee.truncate(1);
 	let _: Progress<Attestation> = world.ask(&worker, PATH_PROVE, &request).await;
@@ -166,7 +166,7 @@ async fn a_worker_that_answers_only_some_checkers() {
 async fn a_worker_that_is_not_there_is_offline() {
 	let world = World::new();
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
-	// It never published an address.
+	// The worker never published an address.
 	let checked = world
 		.check(&checker, world.seat(CHECKERS[0], [0; 32]))
 		.await;
@@ -177,7 +177,7 @@ async fn a_worker_that_is_not_there_is_offline() {
 			receipt: None
 		}
 	);
-	// It published one, and is gone.
+	// The worker published an address and stopped.
 	world.agent(WORKER).await.stop().await;
 	let mut request = world.seat(CHECKERS[0], [1; 32]);
 	request.full = false;
@@ -197,14 +197,14 @@ async fn agents_that_restart_in_the_middle_of_a_round() {
 	let worker = world.agent(WORKER).await;
 	let checker = world.agent(CHECKERS[0]).await;
 	world.start_round(std::slice::from_ref(&checker)).await;
-	// Right after the request, and once more when it is done.
+	// A restart right after the request, and one after the proof.
 	let _: Progress<Attestation> = world.ask(&worker, PATH_PROVE, &world.prove_request()).await;
 	worker.stop().await;
 	let worker = world.agent(WORKER).await;
 	let root = world.prove(&worker).await;
 	worker.stop().await;
 	let worker = world.agent(WORKER).await;
-	// Nobody asks it to prove again: it computes the proof again by itself.
+	// Without a new request, it computes the proof again by itself.
 	checker.stop().await;
 	let checker = world.agent(CHECKERS[0]).await;
 	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
@@ -247,7 +247,7 @@ async fn bad_requests_are_refused_and_hurt_nobody() {
 		assert_eq!(status(path, TOKEN, Vec::new()).await, 400, "{path}");
 	}
 	assert_eq!(status(PATH_STATUS, TOKEN, vec![1]).await, 400);
-	// 10 MB of garbage: refused, or cut off while it is being sent.
+	// 10 MB of garbage: refused, or cut off during the transfer.
 	for path in [PATH_ROUND, PATH_PROVE, PATH_CHECK, PATH_STATUS] {
 		let sent = world
 			.client
@@ -273,7 +273,7 @@ async fn bad_requests_are_refused_and_hurt_nobody() {
 		..Default::default()
 	};
 	assert_eq!(status(PATH_SEATS, TOKEN, answers.encode()).await, 400);
-	// Work that must not be asked for.
+	// Work out of range.
 	for bench in [
 		BenchParams {
 			n: u32::MAX,
@@ -336,7 +336,7 @@ async fn two_agents_do_not_share_a_folder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_answers_garbage() {
-	// Where it begins to send garbage, and what the checker makes of it.
+	// Start of the garbage, and the checker's finding.
 	for stage in 0..3 {
 		let world = World::new();
 		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(3)).await;
@@ -351,7 +351,7 @@ async fn a_worker_that_answers_garbage() {
 				wire::Request::Roots(_) if stage > 1 => {
 					wire::write(send, &wire::RootsReply::Ok(attacks::roots())).await
 				}
-				// 10 MB that begin with a length which claims to be longer still.
+				// 10 MB that start with an even larger length.
 				_ => send
 					.write_all(&vec![0xff; 10 << 20])
 					.await
@@ -362,7 +362,7 @@ async fn a_worker_that_answers_garbage() {
 			checked = world.check(&checker, request) => checked,
 			() = rogue(&world, act) => unreachable!(),
 		};
-		// Who gave its receipt is there, and has shown nothing: garbage contradicts no root.
+		// A worker that gave its receipt is online and shows nothing: garbage contradicts no root.
 		let verdict = checked.verdict;
 		assert_eq!(verdict.online, stage > 0, "stage {stage}");
 		assert_eq!(

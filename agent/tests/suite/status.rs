@@ -51,7 +51,7 @@ async fn who_connects_and_says_nothing_keeps_the_node_out_for_seconds_at_most() 
 			.unwrap();
 		silent.push(stream);
 	}
-	// As long as an off-chain worker waits: strangers give way at once.
+	// The time that an off-chain worker waits: strangers give way at once.
 	let answered = timeout(Duration::from_secs(5), report(&world, &agent)).await;
 	assert!(answered.is_ok(), "the node gets a place");
 	let mut bytes = Vec::new();
@@ -68,7 +68,7 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 		(first.events.checks.made, first.events.reached_at),
 		(0, None)
 	);
-	// Nobody has the worker's key.
+	// No agent has the worker's key.
 	let checked = world
 		.check(&checker, world.seat(CHECKERS[0], [5; 32]))
 		.await;
@@ -80,11 +80,15 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 		(last.round, last.worker, last.verdict.as_str()),
 		(4, 7, "offline")
 	);
-	for part in ["within 2 s", "no address published", "no receipt"] {
+	for part in [
+		"within 2 s",
+		"no address of the agent is known",
+		"no receipt",
+	] {
 		assert!(last.why.contains(part), "{part}: {}", last.why);
 	}
 
-	// Somebody has it who attested what it does not open.
+	// An agent has the key, but does not open the attested root.
 	let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 		let _ = match request {
 			Request::Hello(which) => wire::write(send, &crate::world::receipt(&which)).await,
@@ -100,7 +104,7 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 		() = rogue(&world, act) => unreachable!(),
 	}
 	let checks = report(&world, &checker).await.events.checks;
-	// It was served, and nothing contradicts its root.
+	// The check was served, and nothing contradicts the root.
 	assert_eq!((checks.made, checks.unserved, checks.unproved), (2, 1, 0));
 	let verdict = &checks.last[0].verdict;
 	assert!(verdict.contains("CPU 0, memory 0"), "{verdict}");
@@ -124,7 +128,7 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 	assert_eq!((last.round, last.worker), (4, 7));
 	assert!(ran.disk.plot >= 8 << 20 && !ran.addresses.is_empty());
 	assert_eq!(ran.events.engine, Engine::Off);
-	// By its roots, once the checker's node has admitted it.
+	// The worker reaches the checker with its roots, once the checker's node has admitted it.
 	until(LIMIT, async || {
 		world.answer_claims(&checker, |_| true).await;
 		report(&world, &checker).await.events.reached_at
@@ -175,7 +179,7 @@ fn binary() -> &'static Path {
 	Path::new(env!("CARGO_BIN_EXE_kaisar-agent"))
 }
 
-/// Waits for the first line that has a part.
+/// Waits for the first line that contains `part`.
 async fn line(lines: impl tokio::io::AsyncRead + Unpin, part: &str) -> String {
 	let mut lines = BufReader::new(lines).lines();
 	let found = async {
@@ -219,7 +223,7 @@ async fn status_asks_a_running_agent_and_exits_by_what_needs_attention() {
 		"{error}"
 	);
 
-	// This machine may have private addresses only, which are nobody's to reach without that being asked for.
+	// This machine may have only private addresses, which are not published by default.
 	let arguments = ["--no-engine", "--publish-private"];
 	let mut child = agent(binary(), dir.path(), &arguments).spawn().unwrap();
 	let url = ready(&mut child).await;
@@ -244,7 +248,7 @@ async fn status_asks_a_running_agent_and_exits_by_what_needs_attention() {
 	let wrong = wrong.to_str().unwrap();
 	let (code, _, error) = status(&["--url", &url, "--token-file", wrong]).await;
 	assert_eq!(code, Some(1));
-	assert!(error.contains("the token is not its own"), "{error}");
+	assert!(error.contains("the token is wrong"), "{error}");
 
 	// It has ended.
 	drop(child.stdin.take());
@@ -286,7 +290,7 @@ async fn a_socket_that_the_agents_user_may_not_open_names_the_group_to_join() {
 	let socket = dir.path().join("engine.sock");
 	let _listener = UnixListener::bind(&socket).unwrap();
 	let owner = fs::metadata(&socket).unwrap();
-	// As Docker's socket is. Its owner has no right to it either, where this test is not root.
+	// Like Docker's socket. If this test is not root, its owner has no access either.
 	fs::set_permissions(&socket, Permissions::from_mode(0o060)).unwrap();
 	let program = dir.path().join("kaisar-agent");
 	let shown = socket.to_str().unwrap();
@@ -312,7 +316,7 @@ async fn a_socket_that_the_agents_user_may_not_open_names_the_group_to_join() {
 	}
 }
 
-/// Tells a running agent that a round began, whose start it is to keep.
+/// Tells a running agent that a round began, so that it keeps its start.
 async fn begin(dir: &Path, url: &str, round: u32, keep_ms: u64) {
 	let start = RoundStart {
 		genesis: H256::repeat_byte(1),
@@ -332,8 +336,8 @@ async fn begin(dir: &Path, url: &str, round: u32, keep_ms: u64) {
 	assert!(answer.status().is_success());
 }
 
-/// Makes the data folder that of an agent that ran under a clock that was off by so much, and that has been
-/// set right since.
+/// Changes the data folder to that of an agent that ran with a wrong clock, by this offset, which was
+/// corrected since.
 fn as_if_off_by(dir: &Path, hours: i64) {
 	let moved = |at: u64| at.checked_add_signed(hours * 3_600_000).unwrap();
 	for file in fs::read_dir(dir.join("data/rounds")).unwrap() {

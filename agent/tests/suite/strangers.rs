@@ -1,4 +1,4 @@
-//! Strangers, and workers' agents that introduce themselves: who is let in, for how long, and who is sent away.
+//! Strangers, and workers' agents that introduce themselves: admission, its duration, and refusals.
 
 use crate::world::{
 	CHECKERS, WORKER, World, address, ask, bind_endpoint, committee, endpoint, files, introduction,
@@ -37,7 +37,7 @@ async fn a_stranger_holds_a_place_for_seconds_and_may_only_introduce_itself() {
 	let mine = stranger(0, range(0)).await;
 	let connect = async || mine.connect(address(&checker), ALPN).await.unwrap();
 
-	// It says nothing, or begins to say something, and has a connection that stays alive.
+	// A stranger that sends nothing, or part of a request, on a connection that stays alive.
 	for begins in [false, true] {
 		let connection = connect().await;
 		let since = Instant::now();
@@ -55,7 +55,7 @@ async fn a_stranger_holds_a_place_for_seconds_and_may_only_introduce_itself() {
 		drop(stream);
 	}
 
-	// Whatever else it asks is not served, and it has to go.
+	// Its other requests are refused, and its connection is closed.
 	let which = Which {
 		genesis: world.genesis,
 		round: 4,
@@ -107,10 +107,10 @@ async fn an_agent_whose_worker_it_is_not_is_not_admitted() {
 	let (connection, introduced) = introduce(7).await;
 	assert_eq!(introduced, Introduced::Denied);
 	drop(connection);
-	// It is not asked about again.
+	// The node is not asked about it again.
 	assert_eq!(world.answer_claims(&checker, is_the_workers).await, 0);
 
-	// The one whose it is was not hurt, and is admitted for this worker alone.
+	// The worker's own agent is not affected, and is admitted for this worker only.
 	let worker = world.agent(WORKER).await;
 	let checkers = [checker];
 	world.prepare(&worker, &checkers).await;
@@ -128,7 +128,7 @@ async fn roots_that_a_check_asked_for_outlive_a_restart() {
 	world.start_round(&checkers).await;
 	let root = world.prove(&worker).await;
 	let (data, [checker]) = (world.path().join(CHECKERS[0].to_string()), checkers);
-	// The check cannot be made, as the worker is away; the agent stops meanwhile.
+	// The check cannot end, since the worker is down; the agent stops meanwhile.
 	worker.stop().await;
 	let seat = world.seat(CHECKERS[0], root);
 	let _: Vec<kaisar_primitives::agent::SeatReply> = world
@@ -160,13 +160,13 @@ async fn the_whole_committee_is_looked_for_from_the_rounds_start_on() {
 		.ask::<AddressBook>(&worker, PATH_ADDRESSES, &nothing)
 		.await
 		.wanted;
-	// It looks for itself too: another record of its key would be a twin's.
+	// It searches for itself too: another record of its key would be a twin's.
 	wanted.retain(|agent| *agent != worker.key());
 	wanted.sort();
 	let mut agents: Vec<_> = committee().into_iter().map(|(_, agent)| agent).collect();
 	agents.sort();
 	assert_eq!(wanted, agents);
-	// One is found late: it is connected to without the trial, and however long the pauses had become.
+	// One is found late: the agent connects to it before the trial, however long the pauses had become.
 	tokio::time::sleep(Duration::from_secs(3)).await;
 	let checker = world.agent(CHECKERS[1]).await;
 	until(Duration::from_secs(60), async || {
@@ -177,7 +177,7 @@ async fn the_whole_committee_is_looked_for_from_the_rounds_start_on() {
 	.await;
 }
 
-/// A checker's agent that ours never is. It answers all introductions alike, and notes the roots.
+/// A fake checker's agent. It gives all introductions the same answer, and records the roots.
 struct Rogue {
 	/// Number of connections to it.
 	made: Arc<AtomicUsize>,
@@ -245,7 +245,7 @@ impl Rogue {
 		self.made.load(Ordering::Relaxed)
 	}
 
-	/// Whether all roots of a benchmark came.
+	/// Returns whether all roots of a trial came.
 	fn has_all_of(&self, seed: H256) -> bool {
 		let pushes = self.pushes.lock().unwrap();
 		let mut of = pushes.iter().filter(|push| push.trial.seed == seed);
@@ -253,7 +253,7 @@ impl Rogue {
 	}
 }
 
-/// The worker's agent is told of a committee of the first checker alone.
+/// The worker's agent gets a committee of the first checker only.
 fn prepare_one(world: &World) -> PrepareRequest {
 	PrepareRequest {
 		committee: committee().into_iter().take(1).collect(),
@@ -305,7 +305,7 @@ async fn checkers_that_close_or_defer_make_no_worker_spin() {
 		tokio::time::sleep(Duration::from_secs(3)).await;
 		let (made, elapsed) = (checker.made(), since.elapsed());
 		assert!(made > 1, "it tries again");
-		// A machine that is busy only makes fewer of them.
+		// A busy machine makes fewer connections.
 		let late = elapsed.saturating_sub(Duration::from_secs(3)).as_millis() / 200;
 		assert!(
 			made <= most + late as usize,
@@ -364,17 +364,17 @@ async fn after_a_reorganization_roots_are_taken_over_the_same_connection() {
 		};
 		Request::Push(Push::signed(&pair(77), trial, Part::Processor, [1; 32]))
 	};
-	// The node's block with another seed of the round: it is asked about the same worker again at once.
+	// A block with another seed of the round: the node must confirm the same worker again at once.
 	let fork = H256::repeat_byte(8);
 	let asked = world.answer_claims_under(fork, &checker, is_mine).await;
 	assert_eq!(asked, 1);
 	assert_eq!(ask::<()>(&connection, &push(5)).await.unwrap(), Ok(()));
-	// On a third chain the operator does not sit for it.
+	// On a third fork, the operator does not sit for it.
 	let third = H256::repeat_byte(9);
 	world.answer_claims_under(third, &checker, |_| false).await;
 	let refused = Err(Refusal::NotServed);
 	assert_eq!(ask::<()>(&connection, &push(6)).await.unwrap(), refused);
-	// And when the second one is back, it does.
+	// When the second fork is back, it does.
 	world.answer_claims_under(fork, &checker, is_mine).await;
 	assert_eq!(ask::<()>(&connection, &push(7)).await.unwrap(), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! Who gets through a worker's agent to a container, and who does not.
+//! Access through a worker's agent to a container.
 
 use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, until, web};
 use iroh::{Endpoint, EndpointAddr, SecretKey, endpoint::presets};
@@ -57,7 +57,7 @@ fn refused(opened: Result<Tunnel, TunnelError>) -> Refusal {
 	}
 }
 
-/// The page, over a local port as `kaisar connect` makes it.
+/// Fetches the page over a local port, like `kaisar connect`.
 async fn page(tunnel: &Tunnel) -> String {
 	let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
 	let local = listener.local_addr().unwrap();
@@ -115,7 +115,7 @@ async fn a_customer_reaches_its_container_and_nobody_else_does() {
 		(CLIENT + 1, &unknown),
 		(CLIENT, &unknown),
 		(CLIENT, &elsewhere),
-		// No check is going on.
+		// No check is running.
 		(CHECKERS[0], &there),
 	] {
 		let opened = Tunnel::open(&[name; 32], target, None).await;
@@ -153,7 +153,7 @@ async fn the_customers_time_is_the_agents_clock() {
 	assert!(Instant::now() >= ends, "not a moment too early");
 	assert!(ends.elapsed() < Duration::from_secs(2), "nor late");
 	assert!(recv.read(&mut byte).await.is_err());
-	// The container goes on until it is closed; the customer is not let in any more.
+	// The container runs until the order is closed, but the customer is no longer admitted.
 	assert_eq!(refused(open(&world, &agent, CLIENT).await), Refusal::Over);
 }
 
@@ -183,7 +183,7 @@ async fn a_committee_may_probe_while_its_check_goes_on_and_nothing_else() {
 		Refusal::NotServed,
 		"it is in no committee"
 	);
-	// Another worker of this agent is none of theirs.
+	// The checkers do not sit for another worker of this agent.
 	shelf.put(
 		ORDER,
 		Served {
@@ -197,7 +197,7 @@ async fn a_committee_may_probe_while_its_check_goes_on_and_nothing_else() {
 	);
 	shelf.put(ORDER, served(&world, address));
 	open(&world, &agent, CHECKERS[1]).await.unwrap();
-	// It is over.
+	// The order is over.
 	tokio::time::sleep_until((kept + Duration::from_millis(4_100)).into()).await;
 	assert_eq!(
 		refused(open(&world, &agent, CHECKERS[1]).await),
@@ -216,7 +216,7 @@ async fn a_crowd_at_the_tunnel_takes_nothing_from_the_checkers() {
 	for address in agent.addrs() {
 		addr = addr.with_ip_addr(address);
 	}
-	// More than a server takes of one key, all with one that is known, which an agent could not have.
+	// More connections than a server takes of one key, with a known key that no agent has.
 	for _ in 0..40 {
 		let endpoint = Endpoint::builder(presets::Minimal)
 			.secret_key(SecretKey::from_bytes(&[CHECKERS[0]; 32]))

@@ -1,4 +1,4 @@
-//! A machine of the tests: agents over QUIC and loopback HTTP, as their nodes drive them.
+//! The tests' machine: agents over QUIC and loopback HTTP, driven like by their nodes.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use codec::{Decode, DecodeAll, Encode};
@@ -91,7 +91,7 @@ pub fn committee() -> Vec<(CheckerKey, AgentKey)> {
 		.to_vec()
 }
 
-/// An agent as its node and other agents reach it, in this process or another.
+/// An agent, in this process or another, reachable for its node and other agents.
 pub trait Reached {
 	/// Base URL of its HTTP service.
 	fn url(&self) -> &str;
@@ -117,7 +117,7 @@ impl Reached for Agent {
 	}
 }
 
-/// The settings of an agent whose machine has its folders in `dir`.
+/// Returns the settings of an agent with its folders in `dir`.
 pub fn config_in(dir: &Path, name: u8, patience: Duration) -> Config {
 	Config {
 		listen: "127.0.0.1:0".parse().unwrap(),
@@ -154,7 +154,7 @@ impl World {
 	pub fn new() -> Self {
 		Self {
 			dir: tempfile::tempdir().unwrap(),
-			// A connection that is kept may be closed by the time it is used again.
+			// A kept connection may be closed before its next use.
 			client: reqwest::Client::builder()
 				.pool_max_idle_per_host(0)
 				.build()
@@ -182,7 +182,7 @@ impl World {
 		Agent::start(self.config(name, patience)).await.unwrap()
 	}
 
-	/// A worker's agent whose containers are servers of a test, rather than an engine's.
+	/// Starts a worker's agent whose containers are servers of the test.
 	pub async fn agent_serving(&self, name: u8, orders: &Shelf) -> Agent {
 		let config = self.config(name, Duration::from_secs(30));
 		let orders = orders.clone();
@@ -257,7 +257,7 @@ impl World {
 			.await
 	}
 
-	/// The same where the round has this seed.
+	/// Does the same for a round with this seed.
 	pub async fn answer_claims_under(
 		&self,
 		seed: H256,
@@ -405,7 +405,7 @@ pub fn is_the_workers(claim: &SeatClaim) -> bool {
 	(claim.worker, claim.agent) == (7, pair(WORKER).public())
 }
 
-/// Orders that are served, as the containers' part of an agent says it.
+/// Served orders, in place of an agent's containers.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<BTreeMap<OrderId, Served>>>);
 
@@ -430,7 +430,7 @@ impl ServedOrders for Shelf {
 	}
 }
 
-/// A server that does with each connection what a test says.
+/// A server with a handler from the test.
 pub async fn server<F: Future<Output = ()> + Send + 'static>(
 	act: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> (SocketAddr, JoinSet<()>) {
@@ -447,7 +447,7 @@ pub async fn server<F: Future<Output = ()> + Send + 'static>(
 	(address, tasks)
 }
 
-/// Answers one request as a web server does.
+/// Answers one request like a web server.
 pub async fn web(mut tcp: TcpStream) {
 	let mut request = [0; 256];
 	if tcp.read(&mut request).await.is_ok_and(|length| length > 0) {
@@ -455,7 +455,7 @@ pub async fn web(mut tcp: TcpStream) {
 	}
 }
 
-/// Polls, as the node does at each block.
+/// Polls like a node at each block.
 pub async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
 	let deadline = Instant::now() + limit;
 	loop {
@@ -467,7 +467,7 @@ pub async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>)
 	}
 }
 
-/// An endpoint of a program that is not our agent.
+/// Creates an endpoint of a program other than the agent.
 pub async fn bind_endpoint(
 	secret: &[u8; 32],
 	bind: Option<SocketAddr>,
@@ -482,7 +482,7 @@ pub async fn bind_endpoint(
 	network.endpoint(secret, alpns).await
 }
 
-/// The addresses of such an endpoint.
+/// Returns the addresses of such an endpoint.
 pub fn own_addr(endpoint: &Endpoint) -> EndpointAddr {
 	let mut addr = endpoint.addr();
 	for socket in endpoint.bound_sockets() {
@@ -491,7 +491,7 @@ pub fn own_addr(endpoint: &Endpoint) -> EndpointAddr {
 	addr
 }
 
-/// A worker that an agent of ours never is: it has the key, and does with it what a test says.
+/// A dishonest worker with the key, and with a handler from the test.
 pub async fn rogue(
 	world: &World,
 	act: impl AsyncFn(&mut iroh::endpoint::SendStream, wire::Request),
@@ -523,7 +523,7 @@ pub fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature,
 	Ok(pair(WORKER).sign(&which.receipt_payload()))
 }
 
-/// A stranger, at an address of its own.
+/// A stranger with its own address.
 pub async fn stranger(key: u16, from: SocketAddr) -> Endpoint {
 	let mut secret = [0xfe; 32];
 	secret[..2].copy_from_slice(&key.to_le_bytes());
@@ -552,13 +552,13 @@ pub fn address(agent: &impl Reached) -> EndpointAddr {
 		.fold(addr, EndpointAddr::with_ip_addr)
 }
 
-/// An address in a /24 of its own.
+/// Returns an address in its own /24.
 pub fn range(number: u16) -> SocketAddr {
 	let [high, low] = number.to_be_bytes();
 	SocketAddr::from(([127, 100 + high, low, 1], 0))
 }
 
-/// Asks an agent over a connection.
+/// Sends a request to an agent over a connection.
 pub async fn ask<T: codec::DecodeWithMemTracking>(
 	connection: &Connection,
 	request: &Request,
@@ -594,7 +594,7 @@ pub fn files(dir: &Path) -> usize {
 		.sum()
 }
 
-/// Runs the trial of a job on these devices, with a plot of its own.
+/// Runs the trial of a job on these devices, with its own plot.
 pub fn ran(job: &Job, seed: H256, devices: &[Arc<dyn Device>]) -> Proof {
 	let dir = tempfile::tempdir().unwrap();
 	let groups = job.plan().groups;

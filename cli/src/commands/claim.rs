@@ -1,4 +1,4 @@
-//! Rewards: what there is to claim, and claiming it.
+//! Rewards: the claimable amounts, and their claims.
 
 use super::{Context, counted, kai};
 use crate::{
@@ -19,21 +19,21 @@ use subxt::{
 	utils::AccountId32,
 };
 
-/// Most claims in one transaction.
+/// Maximum number of claims in one transaction.
 const BATCH: usize = 32;
 
-/// All that an account can claim.
+/// Claimable amounts of an account.
 pub struct Claims {
-	/// KAI from each of its workers.
+	/// KAI from each worker that it owns.
 	pub owned: Vec<(u32, Kai)>,
-	/// vKAI, as a checker's operator.
+	/// vKAI as a checker's operator.
 	pub checker: Kai,
-	/// As a member: KAI of workers, vKAI of operators.
+	/// Amounts as a member of pools: KAI from workers, vKAI from operators.
 	pub delegations: Vec<(PoolId, Kai)>,
 }
 
 impl Claims {
-	/// What a worker of the account's gives its owner.
+	/// Returns the amount that the account can claim as owner of a worker.
 	pub fn as_owner_of(&self, worker: u32) -> Kai {
 		self.owned
 			.iter()
@@ -52,7 +52,7 @@ impl Claims {
 	}
 }
 
-/// One call that claims.
+/// A call that claims one reward.
 #[derive(Clone, Copy)]
 enum Claim {
 	Worker(u32),
@@ -78,7 +78,7 @@ impl Claim {
 	}
 }
 
-/// What an account can claim, as owner, operator and member.
+/// Returns the amounts that an account can claim as owner, operator and member.
 pub async fn of_account(at: &At, account: AccountId32) -> Result<Claims> {
 	let workers = views::workers_of(at, account).await?;
 	let mut owned = views::of_each(workers, |worker| async move {
@@ -98,12 +98,12 @@ pub async fn of_account(at: &At, account: AccountId32) -> Result<Claims> {
 	})
 }
 
-/// What an account can claim from one worker, as its owner and as a member.
+/// Returns the amounts that an account can claim from one worker, as its owner and as a member.
 pub async fn from_worker(at: &At, worker: u32, account: AccountId32) -> Result<Claims> {
 	let pool = PoolId::Worker(worker);
 	let owned = match views::worker(at, worker).await? {
 		Some(record) if record.owner != account => Kai(0),
-		// One that is gone can still be claimed for; the chain knows whose it was.
+		// The rewards of a removed worker stay claimable; the chain checks the owner.
 		_ => views::claimable_from(at, pool).await?,
 	};
 	let member = views::claimable_by(at, pool, account).await?;
@@ -120,7 +120,7 @@ pub async fn from_worker(at: &At, worker: u32, account: AccountId32) -> Result<C
 	})
 }
 
-/// Claims all of it, or what these workers have.
+/// Claims all rewards, or those of the given workers.
 pub async fn claim(context: &Context, workers: &[u32]) -> Result<()> {
 	let wallet = context.wallet()?;
 	let chain = context.chain().await?;
@@ -136,7 +136,7 @@ pub async fn claim(context: &Context, workers: &[u32]) -> Result<()> {
 	if claims.is_empty() {
 		return Err(Failure::not_found("there is nothing to claim")
 			.named("NothingToClaim")
-			.advise("rewards can be claimed when their epoch is over"));
+			.advise("rewards become claimable when their epoch ends; `kaisar status` shows them"));
 	}
 	let mut got = Got::default();
 	let mut last = None;
@@ -144,7 +144,7 @@ pub async fn claim(context: &Context, workers: &[u32]) -> Result<()> {
 		let done = match part {
 			[claim] => context.submit(&chain, &wallet, &claim.call()).await?,
 			part => {
-				// All of them or none, so that an error says what is wrong.
+				// All or none, so that the failing call's error is returned.
 				let calls: Vec<Value> =
 					part.iter().map(|claim| claim.call().into_value()).collect();
 				let batch = dynamic::transaction("Utility", "batch_all", (calls,));
@@ -154,7 +154,7 @@ pub async fn claim(context: &Context, workers: &[u32]) -> Result<()> {
 		got.add(&done)?;
 		last = Some(done);
 	}
-	// There was a claim, so there was a call.
+	// Unreachable: `claims` is not empty.
 	let Some(done) = last else {
 		return Ok(());
 	};
@@ -176,7 +176,7 @@ pub async fn claim(context: &Context, workers: &[u32]) -> Result<()> {
 	)
 }
 
-/// What was claimed, as the chain says.
+/// Claimed amounts, summed from the chain's events.
 #[derive(Default)]
 struct Got {
 	kai: Kai,

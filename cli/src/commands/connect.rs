@@ -24,11 +24,12 @@ use tokio::{
 	time::{Instant, sleep},
 };
 
-/// How long to wait before a second try, and at most.
+/// Pause before the first retry; each retry doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between retries.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Forwards a local port to an order's container until the order is over or whoever started it ends it.
+/// Forwards a local port to an order's container until the order ends or a signal stops the program.
 pub async fn connect(
 	context: &Context,
 	order: u32,
@@ -48,7 +49,7 @@ pub async fn connect(
 		})
 		.map_err(|error| {
 			Failure::usage(format!("cannot listen on {listen}: {error}"))
-				.advise("--listen 127.0.0.1:0 takes any port that is free")
+				.advise("--listen 127.0.0.1:0 takes any free port")
 		})?;
 	let connection = Connection {
 		context,
@@ -61,7 +62,7 @@ pub async fn connect(
 	connection.keep(Stop::new()?).await
 }
 
-/// Ctrl-C, or a signal that asks the program to end. One that comes while nobody looks is not lost.
+/// Ctrl-C or a termination signal. A signal that arrives between two waits is kept.
 struct Stop {
 	interrupt: Signal,
 	terminate: Signal,
@@ -69,14 +70,14 @@ struct Stop {
 
 impl Stop {
 	fn new() -> Result<Self> {
-		let cannot = |error| Failure::usage(format!("cannot wait for signals: {error}"));
+		let cannot = |error| Failure::usage(format!("cannot handle signals: {error}"));
 		Ok(Self {
 			interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
 			terminate: signal(SignalKind::terminate()).map_err(cannot)?,
 		})
 	}
 
-	/// What `work` comes to, unless it is stopped.
+	/// Returns the result of `work`, or `None` if a signal comes first.
 	async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
 		tokio::select! {
 			done = work => Some(done),
@@ -92,12 +93,12 @@ struct Connection<'context> {
 	port: Option<u16>,
 	secret: [u8; 32],
 	listener: TcpListener,
-	/// Limits on the addresses and relays of the agent's record that are dialed.
+	/// Addresses and relays of the agent's record that may be dialed.
 	rule: DialRule,
 }
 
 impl Connection<'_> {
-	/// Connects, and again whenever the connection is lost, for as long as the order is served.
+	/// Connects, and reconnects whenever the connection is lost, for as long as the order is served.
 	async fn keep(&self, mut stop: Stop) -> Result<()> {
 		let order = self.order;
 		let limit = self.context.common.wait_timeout();
@@ -121,7 +122,9 @@ impl Connection<'_> {
 					} else {
 						""
 					};
-					progress.say(format!("order {order} is connected{how}; Ctrl-C ends it"));
+					progress.say(format!(
+						"order {order} is connected{how}; press Ctrl-C to end"
+					));
 					let why = stop.or(self.forward(&tunnel)).await;
 					tunnel.close().await;
 					let Some(why) = why.transpose()? else {
@@ -132,7 +135,7 @@ impl Connection<'_> {
 				}
 				Err(failure) => failure,
 			};
-			// What will not change by itself ends it; a node or an agent that does not answer may be back.
+			// An unreachable node or agent may come back; any other failure is final.
 			if failure.kind != Kind::Unreachable {
 				return Err(failure);
 			}
@@ -140,7 +143,7 @@ impl Connection<'_> {
 				return Err(failure);
 			}
 			progress.note(failure.to_string());
-			progress.say(format!("connecting to order {order} again"));
+			progress.say(format!("reconnecting to order {order}"));
 			if stop.or(sleep(pause)).await.is_none() {
 				return Ok(());
 			}
@@ -148,7 +151,7 @@ impl Connection<'_> {
 		}
 	}
 
-	/// Asks the chain who serves the order, and the agent whether it does.
+	/// Finds the order's worker on the chain and opens a tunnel to its agent.
 	async fn open(&self, progress: &mut Progress) -> Result<Tunnel> {
 		let chain = self.context.chain().await?;
 		let found = self.served(&chain, progress).await?;
@@ -164,7 +167,7 @@ impl Connection<'_> {
 			}
 		}
 		Err(last.unwrap_or_else(|| {
-			Failure::unreachable(format!("worker {worker} is not registered any more"))
+			Failure::unreachable(format!("worker {worker} is no longer registered"))
 		}))
 	}
 
@@ -173,10 +176,16 @@ impl Connection<'_> {
 		let record = chain
 			.agent_address(agent.0)
 			.await?
-			// Only the agent itself can have signed it.
+			// The agent's signature keeps a node from forging the record.
 			.and_then(|bytes| AddressRecord::read(&key, &bytes))
 			.ok_or_else(|| {
-				Failure::unreachable(format!("nobody knows where the worker's agent {agent} is"))
+				Failure::unreachable(format!(
+					"the node has no address record of the worker's agent {agent}"
+				))
+				.advise(format!(
+					"the agent may be offline; `kaisar report {} --reason unreachable` has it checked",
+					self.order
+				))
 			})?;
 		let target = Target {
 			genesis: chain.genesis(),
@@ -195,7 +204,7 @@ impl Connection<'_> {
 			.map_err(|error| of_tunnel(self.order, &error))
 	}
 
-	/// Waits until the order is served.
+	/// Waits until the order's container runs.
 	async fn served(&self, chain: &Chain, progress: &mut Progress) -> Result<Order> {
 		let limit = self.context.common.wait_timeout();
 		let deadline = Instant::now() + limit;
@@ -207,11 +216,11 @@ impl Connection<'_> {
 			let ordered = found.workload.as_ref().map(|workload| workload.client_key);
 			if let Some(key) = ordered.filter(|key| *key != own) {
 				return Err(Failure::wallet(format!(
-					"order {} is for the client key {key}, and this one is {own}",
+					"order {} admits the client key {key}, not {own}",
 					self.order
 				))
 				.advise(
-					"name the file of its key with --client-key, or the wallet that ordered it",
+					"name the file of the admitted key with --client-key, or use the wallet that placed the order",
 				));
 			}
 			match found.order.state {
@@ -232,20 +241,21 @@ impl Connection<'_> {
 				.await
 				.map_err(|_| {
 					Failure::over(format!(
-						"order {} does not run after {} s",
+						"order {} is not running after {} s",
 						self.order,
 						limit.as_secs()
 					))
+					.advise("the order continues; --timeout waits longer")
 				})??;
 		}
 	}
 
-	/// Says where the port is.
+	/// Prints the local address.
 	fn tell(&self) -> Result<()> {
 		let local = self
 			.listener
 			.local_addr()
-			.map_err(|error| Failure::usage(format!("the local port is gone: {error}")))?;
+			.map_err(|error| Failure::usage(format!("cannot read the local port: {error}")))?;
 		self.context
 			.output
 			.line(&json!({ "order": self.order, "listening": local }), || {
@@ -253,7 +263,7 @@ impl Connection<'_> {
 			})
 	}
 
-	/// Carries local connections until the tunnel is closed, and tells why it was.
+	/// Forwards local connections until the tunnel closes, and returns the reason.
 	async fn forward(&self, tunnel: &Tunnel) -> Result<TunnelError> {
 		let cannot = |error| Failure::usage(format!("cannot accept local connections: {error}"));
 		let listener = self.listener.try_clone().map_err(cannot)?;
@@ -265,8 +275,7 @@ impl Connection<'_> {
 	}
 }
 
-/// The agents of a worker. Keys that replace others are in force after a round at most, so theirs is the
-/// first to try.
+/// Returns the agents of a worker, the newest first: replaced keys stay in force for one round at most.
 async fn agents(chain: &Chain, worker: u32) -> Result<Vec<Key>> {
 	let at = chain.best().await?;
 	let keys = views::worker_keys(&at, worker).await?;
@@ -279,16 +288,18 @@ async fn agents(chain: &Chain, worker: u32) -> Result<Vec<Key>> {
 	}))
 }
 
-/// What ended a tunnel, or kept it from being.
+/// Converts an error of a tunnel, or of opening one.
 fn of_tunnel(order: u32, error: &TunnelError) -> Failure {
 	match error {
 		TunnelError::Refused(Refusal::Over) => {
-			Failure::over(format!("the time of order {order} is over")).named("Over")
+			Failure::over(format!("the paid time of order {order} is over"))
+				.named("Over")
+				.advise("`kaisar order` places a new one")
 		}
-		TunnelError::Refused(Refusal::NoSuchPort) => {
-			Failure::not_found(format!("the container of order {order} has no such port"))
-				.advise("name one that its image exposes with --port")
-		}
+		TunnelError::Refused(Refusal::NoSuchPort) => Failure::not_found(format!(
+			"the container of order {order} does not expose this port"
+		))
+		.advise("name a port that its image exposes with --port"),
 		TunnelError::Undialable(Undialable::Refused { .. }) => Failure::unreachable(error).advise(
 			"if the agent is in your own network, pass --private-addresses; if you trust a relay that it \
 			 names, pass --relay-url URL",

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands.
 
 mod claim;
 mod connect;
@@ -24,24 +24,24 @@ use serde::Serialize;
 use serde_json::json;
 use subxt::{ext::scale_encode::EncodeAsFields, tx::DynamicPayload};
 
-/// What a command has at hand.
+/// Context of a command: the shared options and the output.
 pub struct Context {
 	common: Common,
 	output: Output,
 }
 
 impl Context {
-	/// A connection to the node.
+	/// Connects to the node.
 	async fn chain(&self) -> Result<Chain> {
 		Chain::connect(&self.common.url).await
 	}
 
-	/// The wallet, decrypted.
+	/// Opens and decrypts the wallet.
 	fn wallet(&self) -> Result<Wallet> {
 		Wallet::open(&self.common.wallet)
 	}
 
-	/// How to wait for a call.
+	/// Returns how long to wait for a call, and for which state of its block.
 	fn patience(&self) -> Patience {
 		Patience {
 			finalized: self.common.finalized,
@@ -49,7 +49,7 @@ impl Context {
 		}
 	}
 
-	/// Submits a call of the wallet's account.
+	/// Submits a call from the wallet's account.
 	async fn submit<Data: EncodeAsFields>(
 		&self,
 		chain: &Chain,
@@ -59,7 +59,7 @@ impl Context {
 		chain.submit(wallet, call, self.patience()).await
 	}
 
-	/// Shows what a call did: `text`, and `facts` in JSON with where it is.
+	/// Prints the outcome of a call: `text`, or `facts` in JSON with the call's block, extrinsic and fee.
 	fn done(&self, done: &Done, facts: serde_json::Value, text: &str) -> Result<()> {
 		let mut document = json!({
 			"block": done.block,
@@ -81,7 +81,7 @@ impl Context {
 	}
 }
 
-/// Does what the command line says.
+/// Runs the command.
 pub async fn run(cli: Cli) -> Result<()> {
 	let context = Context {
 		output: Output {
@@ -151,7 +151,7 @@ pub async fn run(cli: Cli) -> Result<()> {
 	}
 }
 
-/// The GPU classes and the tiers, as this program knows them.
+/// Lists the GPU classes and the tiers that this program knows.
 fn list_classes(output: Output) -> Result<()> {
 	#[derive(Serialize)]
 	struct Class {
@@ -215,7 +215,7 @@ fn list_classes(output: Output) -> Result<()> {
 	})
 }
 
-/// `1 worker`, `3 workers`.
+/// Formats a number of things: `1 worker`, `3 workers`.
 fn counted(number: usize, thing: &str) -> String {
 	if number == 1 {
 		format!("1 {thing}")
@@ -224,12 +224,13 @@ fn counted(number: usize, thing: &str) -> String {
 	}
 }
 
-/// There is no such worker.
+/// Reports a worker that does not exist.
 fn no_worker(worker: u32) -> Failure {
-	Failure::not_found(format!("there is no worker {worker}"))
+	Failure::not_found(format!("worker {worker} does not exist"))
+		.advise("`kaisar status` lists your workers")
 }
 
-/// An amount with its unit.
+/// Formats an amount with its unit.
 fn kai(amount: Kai) -> String {
 	format!("{amount} KAI")
 }

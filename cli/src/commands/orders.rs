@@ -1,4 +1,4 @@
-//! What customers do: quotes and orders.
+//! Commands of customers: quotes and orders.
 
 use super::{Context, kai};
 use crate::{
@@ -16,10 +16,10 @@ use serde_json::json;
 use subxt::{dynamic, utils::AccountId32};
 use tokio::time::{Instant, timeout_at};
 
-/// What is added to a quote where no limit is told: the price moves with the class' utilisation.
+/// Margin above the quote where no limit is given, since the price moves with the class's utilization.
 const SLACK: Share = Share(50_000_000);
 
-/// Tells what a machine would cost.
+/// Shows the price of a machine.
 pub async fn quote(context: &Context, machine: &Machine, term: Term) -> Result<()> {
 	let requirement = machine.requirement();
 	let at = context.chain().await?.best().await?;
@@ -56,7 +56,10 @@ pub async fn quote(context: &Context, machine: &Machine, term: Term) -> Result<(
 			)
 			.add(
 				"Idle machines",
-				format!("{idle} with these GPUs there, of any tiers"),
+				match requirement.gpu_class {
+					0 => format!("{idle} of this CPU tier in this region"),
+					_ => format!("{idle} with these GPUs in this region, of any tier"),
+				},
 			)
 			.text()
 	})
@@ -73,14 +76,18 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 	if limit < quote.total {
 		return Err(Failure::refused(
 			"Orders.PriceAboveLimit",
-			format!("it costs {}, which is above the limit", kai(quote.total)),
+			format!(
+				"the price is {}, above the limit of {}",
+				kai(quote.total),
+				kai(limit)
+			),
 		)
-		.advise("see `kaisar quote`"));
+		.advise("raise --max-price, or compare machines with `kaisar quote`"));
 	}
 	let wallet = context.wallet()?;
 	let credits = match args.credits {
 		Some(credits) => credits,
-		// The chain takes no more of them than the order costs.
+		// The chain uses only as many credits as the order costs.
 		None => views::credits(&at, wallet.account()).await?,
 	};
 	let secret = match &args.client_key {
@@ -113,7 +120,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 		&done,
 		json!({ "order": order, "quoted": quote.total, "credits": credits, "max_price": limit }),
 		&format!(
-			"order {order} is placed, for about {}; `kaisar orders {order}` tells how it goes",
+			"order {order} is placed, for about {}; `kaisar orders {order}` shows its progress",
 			kai(quote.total)
 		),
 	)
@@ -124,19 +131,21 @@ async fn wait(context: &Context, chain: &Chain, order: u32) -> Result<Order> {
 	let limit = context.common.wait_timeout();
 	let deadline = Instant::now() + limit;
 	let late = |state: Option<OrderState>| {
-		let state = state.map_or_else(|| "not there".into(), OrderState::text);
+		let state = state.map_or_else(|| "not in the best chain".into(), OrderState::text);
 		Failure::over(format!(
-			"order {order} is {state} after {} s",
+			"order {order} is still {state} after {} s",
 			limit.as_secs()
 		))
-		.advise(format!("it goes on; see `kaisar orders {order}`"))
+		.advise(format!(
+			"the order continues; `kaisar orders {order}` shows its progress, --timeout waits longer"
+		))
 	};
 	let mut progress = Progress::start(context.output, format!("order {order} is placed"));
 	let mut blocks = chain.blocks().await?;
 	let mut at = chain.best().await?;
 	let mut state = None;
 	loop {
-		// The block that placed it may not be on the best chain any more, or not yet.
+		// After a reorganization the order can be missing from the best chain for some blocks.
 		if let Some(found) = views::order(&at, order).await? {
 			state = Some(found.order.state);
 			progress.say(said(&found, at.number()));
@@ -152,20 +161,20 @@ async fn wait(context: &Context, chain: &Chain, order: u32) -> Result<Order> {
 	}
 }
 
-/// What is awaited of an order.
+/// Describes the step that an order is waiting for.
 fn said(order: &Order, now: u32) -> String {
 	let id = order.id;
 	match (order.order.state, order.order.worker) {
-		(OrderState::Matching, _) => format!("order {id}: Matching, waits for a worker"),
+		(OrderState::Matching, _) => format!("order {id}: Matching, waiting for a worker"),
 		(OrderState::Deploying, Some(worker)) => format!(
-			"order {id}: Deploying, worker {worker} has until {}",
+			"order {id}: Deploying on worker {worker}, due by {}",
 			when(order.order.deploy_by, now)
 		),
 		(state, _) => format!("order {id}: {}", state.text()),
 	}
 }
 
-/// The order is over, as a failure of who waited for it.
+/// Reports an ended order to a command that waited for it.
 pub fn over(order: &Order) -> Failure {
 	let id = order.id;
 	match order.order.state {
@@ -174,12 +183,21 @@ pub fn over(order: &Order) -> Failure {
 				.named(format!("{reason:?}"));
 			match reason {
 				CloseReason::NoSuitableWorker => failure.advise(
-					"`kaisar quote` tells how many machines are idle; one that is being checked is passed over, so trying again may do",
+					"`kaisar quote` shows the number of idle machines; lower the requirements, or order again \
+					 later",
 				),
-				_ => failure,
+				CloseReason::ImageFailed => failure.advise(
+					"check the image's name, that its container keeps running, and that it answers on its port",
+				),
+				CloseReason::Exited => {
+					failure.advise("order an image whose main process does not end by itself")
+				}
+				_ => failure.advise("`kaisar order` places a new one"),
 			}
 		}
-		_ => Failure::over(format!("the time of order {id} is over")).named("Closing"),
+		_ => Failure::over(format!("the paid time of order {id} is over"))
+			.named("Closing")
+			.advise("`kaisar order` places a new one"),
 	}
 }
 
@@ -261,7 +279,10 @@ pub async fn extend(
 		.checked_mul(quote.units.into())
 		.and_then(|price| price.checked_mul(hours.into()))
 		.map(Kai)
-		.ok_or_else(|| Failure::usage("that costs more than there can be"))?;
+		.ok_or_else(|| {
+			Failure::usage(format!("the price of {hours} hours overflows"))
+				.advise("give fewer --hours")
+		})?;
 	let limit = limit(max_price, total)?;
 	let call = dynamic::transaction("Orders", "extend_order", (order, hours, limit));
 	let wallet = context.wallet()?;
@@ -299,10 +320,10 @@ pub async fn report(context: &Context, order: u32, reason: Issue) -> Result<()> 
 /// Closes an order.
 pub async fn close(context: &Context, order: u32) -> Result<()> {
 	let call = dynamic::transaction("Orders", "close_order", (order,));
-	act(context, order, &call, "is seen to").await
+	act(context, order, &call, "is processed").await
 }
 
-/// Submits a call about an order and shows what it is then.
+/// Submits a call about an order and shows the order afterwards.
 async fn act<Data: subxt::ext::scale_encode::EncodeAsFields>(
 	context: &Context,
 	order: u32,
@@ -322,22 +343,23 @@ async fn act<Data: subxt::ext::scale_encode::EncodeAsFields>(
 	context.done(&done, json!({ "order": after }), &text)
 }
 
-/// The limit that is told, or the price with some slack.
+/// Returns the given limit, by default the price plus [`SLACK`].
 fn limit(told: Option<Kai>, price: Kai) -> Result<Kai> {
 	let with_slack = || Some(Kai(price.0.checked_add(SLACK.of_up(price)?.0)?));
-	told.or_else(with_slack)
-		.ok_or_else(|| Failure::usage("that costs more than there can be"))
-}
-
-/// An order that must be there.
-pub async fn find(at: &At, order: u32) -> Result<Order> {
-	views::order(at, order).await?.ok_or_else(|| {
-		Failure::not_found(format!("there is no order {order}"))
-			.advise("closed orders are kept for a week")
+	told.or_else(with_slack).ok_or_else(|| {
+		Failure::usage(format!("the price plus {SLACK} overflows")).advise("give --max-price")
 	})
 }
 
-/// What a requirement asks for.
+/// Returns an order, or fails if the chain does not have it.
+pub async fn find(at: &At, order: u32) -> Result<Order> {
+	views::order(at, order).await?.ok_or_else(|| {
+		Failure::not_found(format!("order {order} does not exist"))
+			.advise("`kaisar orders --all` lists yours; the chain keeps closed orders for a week")
+	})
+}
+
+/// Describes a requirement in one line.
 fn describe(requirement: Requirement) -> String {
 	let mut text = classes::gpus(requirement.gpu_class, requirement.gpu_count);
 	for (name, tier) in [
@@ -370,7 +392,7 @@ fn time_of(hours: u32, units: u32, unit: &str) -> String {
 	format!("{hours} h of {}", super::counted(units as usize, unit))
 }
 
-/// What runs.
+/// Describes the image that an order runs.
 fn image(order: &Order) -> String {
 	let Some(workload) = &order.workload else {
 		return String::new();
@@ -382,7 +404,7 @@ fn image(order: &Order) -> String {
 	}
 }
 
-/// How long it still is.
+/// Formats the remaining time of an active order.
 fn ends(order: &Order, now: u32) -> String {
 	match order.order.state {
 		OrderState::Active => output::time(order.order.ends_at.saturating_sub(now)),
@@ -390,7 +412,7 @@ fn ends(order: &Order, now: u32) -> String {
 	}
 }
 
-/// All about an order.
+/// Formats all facts about an order.
 fn facts(found: &Order, now: u32) -> String {
 	let order = &found.order;
 	let ledger = &order.ledger;
@@ -416,7 +438,7 @@ fn facts(found: &Order, now: u32) -> String {
 		.maybe("Worker", order.worker)
 		.add("Plan", format!("{}, {} h", order.plan, found.hours))
 		.add("Placed at", when(order.placed_at, now))
-		.maybe("Deployed by", deadline.then(|| when(order.deploy_by, now)))
+		.maybe("Deploy by", deadline.then(|| when(order.deploy_by, now)))
 		.maybe("Started at", began.then(|| when(order.started_at, now)))
 		.maybe("Ends at", began.then(|| when(order.ends_at, now)))
 		.maybe("Closed at", closed.then(|| when(order.closed_at, now)))
@@ -446,7 +468,7 @@ fn facts(found: &Order, now: u32) -> String {
 		.text()
 }
 
-/// The fields of `OrderPlaced` that are needed.
+/// The field of the event `OrderPlaced` that this program uses.
 #[derive(subxt::ext::scale_decode::DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 struct Placed {

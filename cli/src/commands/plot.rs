@@ -18,7 +18,7 @@ use std::{
 
 /// Name of the agent's program.
 const AGENT: &str = "kaisar-agent";
-/// Claims up to this take no plot, in GB.
+/// Largest disk claim that needs no plot, in GB.
 const NO_PLOT_GB: u32 = 20;
 
 /// A call of `kaisar-agent plot`.
@@ -52,8 +52,8 @@ impl fmt::Display for Filling {
 	}
 }
 
-/// Fills the plot that a claim plans, if the agent's data folder is on this machine. Returns whether that took time;
-/// says what to run otherwise.
+/// Fills the plot for a claim if the agent's data folder is on this machine; otherwise prints the command
+/// to run on the worker's machine. Returns whether it filled the plot, which can take hours.
 pub async fn fill(
 	context: &Context,
 	args: &Register,
@@ -63,7 +63,7 @@ pub async fn fill(
 	if args.no_plot || spec.disk_gb <= NO_PLOT_GB {
 		return Ok(false);
 	}
-	// Development chains have small plots, which the agent makes at once.
+	// Plots of development chains are small; the agent makes them at once.
 	if views::plot_mib(&chain.best().await?).await? != Some(0) {
 		return Ok(false);
 	}
@@ -84,14 +84,15 @@ pub async fn fill(
 	};
 	let elsewhere = || {
 		note(&format!(
-			"the plot is not filled from here, and until it is less disk counts. On the worker's machine:\n  {filling}"
+			"cannot fill the plot from this machine; until it is filled, less disk counts. Run on the worker's \
+			 machine:\n  {filling}"
 		));
 		Ok(false)
 	};
 	if here.is_none() {
 		return elsewhere();
 	}
-	note("filling the plot; --no-plot leaves that to the agent");
+	note("filling the plot; with --no-plot the agent fills it later");
 	let (program, arguments) = (program(), filling.arguments());
 	let running = tokio::task::spawn_blocking(move || {
 		Command::new(program)
@@ -101,9 +102,9 @@ pub async fn fill(
 			.status()
 	});
 	let failed = |why: String| {
-		Failure::over(format!("the plot is not filled: {why}")).advise(format!(
-			"run `{filling}` and this again, or register with --no-plot: the agent fills the plot later, and less disk \
-			 counts until then"
+		Failure::over(format!("filling the plot failed: {why}")).advise(format!(
+			"run `{filling}`, then this command again; or register with --no-plot: the agent fills the plot \
+			 later, and less disk counts until then"
 		))
 	};
 	match running.await {
@@ -115,19 +116,19 @@ pub async fn fill(
 	}
 }
 
-/// The key file and the data folder of the agent, if they are on this machine.
+/// Returns the key file and the data folder of the agent, if they are on this machine.
 fn agent_of(args: &Register) -> Result<Option<(PathBuf, PathBuf)>> {
 	let key = match (&args.node_dir, &args.agent_key_file) {
 		(Some(folder), _) => keys::agent_key_file(folder)?,
 		(None, Some(key)) => key.clone(),
 		(None, None) => return Ok(None),
 	};
-	// A copy of the key has no data folder beside it.
+	// The data folder is beside the key file, but not beside a copy of it.
 	let data = key.parent().unwrap_or(Path::new("")).join("data");
 	Ok(data.is_dir().then_some((key, data)))
 }
 
-/// The agent's program: beside this one, or as the system finds it.
+/// Returns the path of the agent's program: beside this program, otherwise a name for the search path.
 fn program() -> PathBuf {
 	let beside = std::env::current_exe()
 		.ok()

@@ -1,4 +1,4 @@
-//! What providers and delegators do: workers and stake.
+//! Commands of providers and delegators: workers and stake.
 
 use super::{Context, counted, kai, no_worker, plot};
 use crate::{
@@ -29,10 +29,12 @@ pub async fn register(context: &Context, args: &Register) -> Result<()> {
 	let detected = args.spec.as_deref().map(read_spec).transpose()?;
 	let spec = args.hardware.claim(detected).map_err(|missing| {
 		Failure::usage(format!(
-			"what the machine has is not told: {}",
+			"missing hardware description: {}",
 			missing.join(", ")
 		))
-		.advise("`kaisar-agent detect --json --region DE … | kaisar register --spec - …` tells it")
+		.advise(
+			"give these options, or `kaisar-agent detect --json --region DE … | kaisar register --spec - …`",
+		)
 	})?;
 	let keys = worker_keys(args)?;
 	let wallet = context.wallet()?;
@@ -42,12 +44,13 @@ pub async fn register(context: &Context, args: &Register) -> Result<()> {
 	let least = least.ok_or_else(|| {
 		Failure::refused(
 			"Providers.UnknownGpuClass",
-			format!("the chain has no class {}", spec.gpu_class),
+			format!("the chain has no GPU class {}", spec.gpu_class),
 		)
+		.advise("`kaisar classes` lists the classes")
 	})?;
 	let stake = args.stake.unwrap_or(least);
 	let chain = match plot::fill(context, args, &chain, &spec).await? {
-		// A connection hours old may be gone.
+		// Filling takes hours, and the connection may be lost by then.
 		true => context.chain().await?,
 		false => chain,
 	};
@@ -83,7 +86,7 @@ pub async fn register(context: &Context, args: &Register) -> Result<()> {
 	)
 }
 
-/// The worker's keys, from wherever the command line says.
+/// Reads the worker's keys from the sources that the command line names.
 fn worker_keys(args: &Register) -> Result<Keys> {
 	if let Some(folder) = &args.node_dir {
 		let password = match &args.keystore_password_file {
@@ -93,26 +96,26 @@ fn worker_keys(args: &Register) -> Result<Keys> {
 		return Keys::of_node(folder, password.as_deref());
 	}
 	let missing = |what: &str| {
-		Failure::usage(format!("the {what} is not told"))
-			.advise("--node-dir, or --worker-key-file and --agent-key-file")
+		Failure::usage(format!("no {what} given"))
+			.advise("give --node-dir, or --worker-key-file and --agent-key-file")
 	};
 	let worker = match (&args.worker_suri, &args.worker_key_file) {
 		(Some(suri), _) => keys::worker_key(suri, None)?,
 		(None, Some(path)) => keys::worker_key(&read_text(path)?, None)?,
-		(None, None) => return Err(missing("worker's key")),
+		(None, None) => return Err(missing("worker key")),
 	};
 	let agent = match (&args.agent_suri, &args.agent_key_file) {
 		(Some(suri), _) => keys::agent_key(suri)?,
 		(None, Some(path)) => keys::agent_of(path)?,
-		(None, None) => return Err(missing("agent's key")),
+		(None, None) => return Err(missing("agent key")),
 	};
 	Ok(Keys { worker, agent })
 }
 
-/// What `kaisar-agent detect --json` printed.
+/// Reads the output of `kaisar-agent detect --json`.
 fn read_spec(path: &Path) -> Result<WorkerSpec> {
 	let text = if path == Path::new("-") {
-		read_secret("What kaisar-agent detect printed: ")?
+		read_secret("Output of `kaisar-agent detect --json`: ")?
 	} else {
 		read_text(path)?
 	};
@@ -136,7 +139,7 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 	}
 	let not_that = |why: &dyn std::fmt::Display| {
 		Failure::usage(format!(
-			"that is not what kaisar-agent detect prints: {why}"
+			"not the output of `kaisar-agent detect --json`: {why}"
 		))
 	};
 	let found: Detected = serde_json::from_str(text).map_err(|error| not_that(&error))?;
@@ -155,7 +158,7 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 	})
 }
 
-/// A claim in a line.
+/// Describes a claim in one line.
 pub fn describe(spec: &WorkerSpec) -> String {
 	format!(
 		"{}, {}, {} GB of memory, {} GB of disk, {}/{} Mb/s, in {}",
@@ -172,7 +175,7 @@ pub fn describe(spec: &WorkerSpec) -> String {
 /// Stakes on a worker.
 pub async fn stake(context: &Context, worker: u32, amount: Kai) -> Result<()> {
 	let call = dynamic::transaction("Providers", "stake", (worker, amount));
-	let text = format!("{} more is at stake on worker {worker}", kai(amount));
+	let text = format!("staked {} on worker {worker}", kai(amount));
 	act(context, worker, &call, json!({ "amount": amount }), text).await
 }
 
@@ -201,17 +204,17 @@ pub async fn unstake(context: &Context, worker: u32, amount: AmountOrAll) -> Res
 		&done,
 		json!({ "worker": worker, "amount": amount, "until": until }),
 		&format!(
-			"{} of worker {worker} unbonds; it can be withdrawn from {} on",
+			"{} of worker {worker} is unbonding; `kaisar withdraw {worker}` pays it out from {} on",
 			kai(amount),
 			when(until, at.number())
 		),
 	)
 }
 
-/// All that an account can take out of a worker's pool.
+/// Returns all stake that an account can take out of a worker's pool.
 async fn all_of(at: &At, worker: u32, record: &Worker, account: AccountId32) -> Result<Kai> {
 	let amount = if record.owner == account {
-		// The owner's minimum stays for as long as there is a worker.
+		// The owner's minimum stays as long as the worker is registered.
 		let least = record.minimum.unwrap_or_default();
 		Kai(record.own.0.saturating_sub(least.0))
 	} else {
@@ -220,9 +223,9 @@ async fn all_of(at: &At, worker: u32, record: &Worker, account: AccountId32) -> 
 	if amount == Kai(0) {
 		return Err(Failure::refused(
 			"Providers.ZeroAmount",
-			format!("there is nothing that could be taken from worker {worker}"),
+			format!("no stake can be taken from worker {worker}"),
 		)
-		.advise("an owner's minimum stays until the worker is deregistered"));
+		.advise("the owner's minimum stays until the worker is deregistered"));
 	}
 	Ok(amount)
 }
@@ -242,23 +245,23 @@ pub async fn withdraw(context: &Context, worker: u32) -> Result<()> {
 	let withdrawn: Option<Withdrawn> = done.event("Providers", "Withdrawn")?;
 	let amount = withdrawn.map(|withdrawn| withdrawn.amount);
 	let text = match amount {
-		Some(amount) => format!("{} of worker {worker} is withdrawn", kai(amount)),
-		None => format!("what had unbonded of worker {worker} is withdrawn"),
+		Some(amount) => format!("withdrew {} from worker {worker}", kai(amount)),
+		None => format!("withdrew the unbonded stake from worker {worker}"),
 	};
 	context.done(&done, json!({ "worker": worker, "amount": amount }), &text)
 }
 
-/// Brings a worker back.
+/// Brings a worker back online.
 pub async fn go_online(context: &Context, worker: u32) -> Result<()> {
 	let call = dynamic::transaction("Providers", "go_online", (worker,));
-	let text = format!("worker {worker} is back, and verified in a round to come");
+	let text = format!("worker {worker} is back online; one of the next rounds verifies it");
 	act(context, worker, &call, json!({}), text).await
 }
 
-/// Takes a worker off the network for a while.
+/// Takes a worker offline.
 pub async fn go_offline(context: &Context, worker: u32) -> Result<()> {
 	let call = dynamic::transaction("Providers", "go_offline", (worker,));
-	let text = format!("worker {worker} is offline, until `kaisar go-online {worker}`");
+	let text = format!("worker {worker} is offline until `kaisar go-online {worker}`");
 	act(context, worker, &call, json!({}), text).await
 }
 
@@ -266,17 +269,17 @@ pub async fn go_offline(context: &Context, worker: u32) -> Result<()> {
 pub async fn set_price(context: &Context, worker: u32, price: Kai) -> Result<()> {
 	let call = dynamic::transaction("Providers", "set_price_floor", (worker, price));
 	let text = format!(
-		"worker {worker} is not rented out below {} a GPU-hour",
+		"worker {worker} is not rented out below {} per GPU-hour (core-hour without a GPU)",
 		kai(price)
 	);
 	act(context, worker, &call, json!({ "price": price }), text).await
 }
 
-/// Sets the most that others may delegate.
+/// Sets the maximum stake that others may delegate to a worker.
 pub async fn set_delegation_cap(context: &Context, worker: u32, most: Kai) -> Result<()> {
 	let call = dynamic::transaction("Providers", "set_delegation_cap", (worker, most));
 	let text = format!(
-		"worker {worker} takes {} of delegated stake at most",
+		"worker {worker} accepts at most {} of delegated stake",
 		kai(most)
 	);
 	act(context, worker, &call, json!({ "most": most }), text).await
@@ -305,7 +308,7 @@ pub async fn deregister(context: &Context, worker: u32) -> Result<()> {
 	act(context, worker, &call, json!({}), text).await
 }
 
-/// Submits a call about a worker that must be there.
+/// Submits a call about a worker. Fails if the worker does not exist.
 async fn act<Data: EncodeAsFields>(
 	context: &Context,
 	worker: u32,
@@ -322,7 +325,7 @@ async fn act<Data: EncodeAsFields>(
 	context.done(&done, facts, &text)
 }
 
-/// A worker that must be there.
+/// Returns a worker, or fails if it does not exist.
 pub async fn find(at: &At, worker: u32) -> Result<Worker> {
 	views::worker(at, worker)
 		.await?
@@ -335,7 +338,7 @@ mod tests {
 	use crate::{failure::Kind, types::Region};
 
 	#[test]
-	fn what_the_agent_found_is_read() {
+	fn the_agents_output_is_read() {
 		let text = r#"{"cpu_cores":2,"disk_gb":30,"download_mbps":100,"gpu_class":0,"gpu_count":0,
 			"memory_gb":15,"region":"DE","upload_mbps":90,"arch":"arm64","driver":570,"cuda":1208}"#;
 		let spec = parse_spec(text).expect("it is what it prints");

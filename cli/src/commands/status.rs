@@ -1,4 +1,4 @@
-//! What an account has, and how a worker stands.
+//! The state of accounts and workers.
 
 use super::{
 	Context, claim, kai,
@@ -70,7 +70,7 @@ pub async fn account(context: &Context, account: Option<AccountId32>) -> Result<
 			.maybe("Frozen", some(balances.frozen))
 			.maybe("Credits", some(credits))
 			.maybe("vKAI", vkai_of(vkai))
-			.maybe("vKAI to claim", vkai_of(claims.checker))
+			.maybe("Claimable vKAI", vkai_of(claims.checker))
 			.text();
 		if !workers.is_empty() {
 			text += &format!("\n\n{}", worker_table(&workers));
@@ -84,7 +84,7 @@ pub async fn account(context: &Context, account: Option<AccountId32>) -> Result<
 					PoolId::Checker(id) => vec![format!("checker {id}"), format!("{amount} vKAI")],
 				})
 				.collect();
-			let titles = [("MEMBER OF", Align::Left), ("TO CLAIM", Align::Right)];
+			let titles = [("MEMBER OF", Align::Left), ("CLAIMABLE", Align::Right)];
 			text += &format!("\n\n{}", table(&titles, &rows));
 		}
 		text
@@ -115,23 +115,23 @@ fn worker_table(workers: &[Owned]) -> String {
 			("WORKER", Align::Right),
 			("STATE", Align::Left),
 			("ORDER", Align::Right),
-			("CLAIMS", Align::Left),
+			("GPUS", Align::Left),
 			("STAKE", Align::Right),
 			("DELEGATED", Align::Right),
 			("RELIABILITY", Align::Right),
-			("TO CLAIM", Align::Right),
+			("CLAIMABLE", Align::Right),
 		],
 		&rows,
 	)
 }
 
-/// Shows a worker, with what the wallet's account has in it, if there is a wallet.
+/// Shows a worker, and the wallet's holdings in it if there is a wallet.
 pub async fn worker(context: &Context, id: u32) -> Result<()> {
 	let at = context.chain().await?.best().await?;
 	let worker = find(&at, id).await?;
 	let mine = match Wallet::account_of(&context.common.wallet) {
 		Ok(account) => Some(mine(&at, id, account).await?),
-		// Without a wallet it is the worker alone.
+		// Without a wallet, show the worker alone.
 		Err(_) => None,
 	};
 	let document = json!({ "block": at.number(), "id": id, "worker": worker, "mine": mine });
@@ -143,24 +143,24 @@ pub async fn worker(context: &Context, id: u32) -> Result<()> {
 			.add("State", state(&worker))
 			.add("Owner", worker.owner)
 			.maybe("Order", worker.order)
-			.add("Claims", describe(&worker.spec))
+			.add("Claimed", describe(&worker.spec))
 			.add(
 				"Verified",
 				worker.profile.map_or("nothing yet".into(), verified),
 			)
 			.maybe("Proved at", worker.proved_at.map(|block| when(block, now)))
 			.maybe(
-				"Rented and not proved yet",
+				"Rented, not proved yet",
 				(worker.rented > 0).then(|| time(worker.rented)),
 			)
 			.add("Reliability", worker.reliability)
 			.add("Stake", kai(worker.own))
-			.maybe("At least", worker.minimum.map(kai))
+			.maybe("Minimum stake", worker.minimum.map(kai))
 			.maybe("Delegated", some(worker.delegated))
-			.maybe("At most", worker.delegation_cap.map(kai))
+			.maybe("Delegation cap", worker.delegation_cap.map(kai))
 			.maybe("Unbonding", some(worker.unbonding))
-			.maybe("To be slashed", some(worker.queued))
-			.add("Stakers share", worker.commission)
+			.maybe("Queued slashes", some(worker.queued))
+			.add("Commission", worker.commission)
 			.maybe(
 				"",
 				worker
@@ -169,26 +169,26 @@ pub async fn worker(context: &Context, id: u32) -> Result<()> {
 			)
 			.add(
 				"Price floor",
-				format!("{} a GPU-hour", kai(worker.price_floor)),
+				format!("{} per GPU-hour", kai(worker.price_floor)),
 			)
 			.text();
 		if let Some(mine) = mine.filter(|mine| !mine.is_empty()) {
 			let mut facts = Facts::default()
 				.maybe("Delegated", some(mine.delegated))
-				.maybe("To claim", some(mine.claimable));
+				.maybe("Claimable", some(mine.claimable));
 			for piece in &mine.unbonding {
 				facts = facts.add(
 					"Unbonding",
 					format!("{} until {}", kai(piece.value), when(piece.until, now)),
 				);
 			}
-			text += &format!("\n\n{}\n{}", bold("Of this wallet"), facts.text());
+			text += &format!("\n\n{}\n{}", bold("This wallet"), facts.text());
 		}
 		text
 	})
 }
 
-/// What an account has in a worker's pool, besides an owner's stake.
+/// Holdings of an account in a worker's pool, without an owner's stake.
 #[derive(Serialize)]
 struct Mine {
 	delegated: Kai,

@@ -1,4 +1,4 @@
-//! Wallet files.
+//! Commands that create, import and show wallets.
 
 use super::Context;
 use crate::{
@@ -11,26 +11,26 @@ use crate::{
 use serde_json::json;
 use std::path::Path;
 
-/// Makes a wallet. The phrase goes to standard error alone: a script that keeps what is printed does not
-/// keep it too.
+/// Creates a wallet. The phrase goes to standard error only, so that a script that stores the output does
+/// not store it too.
 pub fn create(context: &Context, name: &str) -> Result<()> {
 	let path = free_path(context)?;
 	let password = wallet::new_password(&context.common.wallet)?;
 	let (wallet, phrase) = Wallet::generate();
 	Keystore::encrypt(wallet.pair(), &password, name)?.write(&path)?;
 	eprintln!(
-		"These words bring the wallet back when the file or its password is lost. They are shown this once;\n\
-		 write them down, and show them to nobody:\n\n    {phrase}\n"
+		"This recovery phrase restores the wallet if its file or its password is lost. It is shown only now.\n\
+		 Write it down and keep it secret:\n\n    {phrase}\n"
 	);
 	show(context, &path, &wallet.account().to_string())
 }
 
-/// Makes a wallet file of what there is.
+/// Creates a wallet file from a phrase, a seed or an exported file.
 pub fn import(context: &Context, name: &str, from: Option<&Path>) -> Result<()> {
 	let path = free_path(context)?;
 	if let Some(from) = from {
 		let keystore = Keystore::read(from)?;
-		// A file that cannot be opened is found out now, not when it is needed.
+		// Decrypt it now: a wrong password must not show up later, when the wallet is needed.
 		let question = format!("Password of {}: ", from.display());
 		keystore.decrypt(&wallet::password(&context.common.wallet, &question)?)?;
 		keystore.write(&path)?;
@@ -45,7 +45,7 @@ pub fn import(context: &Context, name: &str, from: Option<&Path>) -> Result<()> 
 	show(context, &path, &wallet.account().to_string())
 }
 
-/// Shows who the wallet is.
+/// Shows the wallet's address and keys.
 pub fn address(context: &Context) -> Result<()> {
 	let wallet = context.wallet()?;
 	let client = Key(wallet::client_key(&wallet.client_secret()).0);
@@ -62,12 +62,12 @@ pub fn address(context: &Context) -> Result<()> {
 	)
 }
 
-/// Where the wallet will be; nothing may be there, and that is said before anything is asked.
+/// Returns the path of a new wallet file. Fails if it exists, before any question is asked.
 fn free_path(context: &Context) -> Result<std::path::PathBuf> {
 	let path = wallet::path(&context.common.wallet)?;
 	if path.exists() {
 		return Err(
-			Failure::wallet(format!("{} is there already", path.display()))
+			Failure::wallet(format!("{} already exists", path.display()))
 				.advise("nothing was overwritten; name another file with --wallet"),
 		);
 	}

@@ -5,14 +5,14 @@ use crate::amount::Kai;
 chain_types! {
 	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
 
-	/// What an account has in the token's pallet.
+	/// Balances of an account.
 	#[derive(Copy, Default)]
 	struct Balances {
-		/// At its disposal, but for what is frozen.
+		/// Balance that is not on hold; part of it can be frozen.
 		pub free: Kai,
-		/// On hold: deposits, and what orders hold.
+		/// Balance on hold: deposits, stake, and escrow of orders.
 		pub reserved: Kai,
-		/// Of what is free and on hold, this must stay.
+		/// Part of the free and the held balance that must stay.
 		pub frozen: Kai,
 	}
 }

@@ -8,11 +8,11 @@ use subxt::ext::scale_encode::EncodeAsType;
 chain_types! {
 	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
 
-	/// What runs in the container.
+	/// Image of a container.
 	enum Image {
 		/// An OCI reference.
 		Reference(Text),
-		/// A template of the chain's list.
+		/// Number of a template in the chain's list.
 		Template(u32),
 	}
 
@@ -26,15 +26,15 @@ chain_types! {
 		pub env: Vec<Text>,
 		/// Ports that customers are connected to; by default those that the image exposes.
 		pub ports: Vec<u16>,
-		/// The agent waits for a sealed part.
+		/// The agent waits for a sealed part before it deploys.
 		pub sealed: bool,
-		/// Blocks for the deployment; 0 for what is usual.
+		/// Blocks until the deployment's deadline; 0 for the default.
 		pub deploy_blocks: u16,
-		/// If the worker fails, what is left is matched again.
+		/// If the worker fails, the remaining time is matched again.
 		pub failover: bool,
 	}
 
-	/// A template of the chain's list, or an image as if it were one.
+	/// A template of the chain's list, or an image in the form of a template.
 	struct Template {
 		/// The OCI reference.
 		pub image: Text,
@@ -48,7 +48,7 @@ chain_types! {
 }
 
 impl Workload {
-	/// Nothing but an image.
+	/// Returns the workload of an image without further settings.
 	pub fn of(image: Image) -> Self {
 		Self {
 			image,
@@ -70,13 +70,16 @@ impl FromStr for Image {
 			return id
 				.parse()
 				.map(Self::Template)
-				.map_err(|_| "a template is a number, as template:3".into());
+				.map_err(|_| "expected the number of a template, e.g. template:3".into());
 		}
 		let form = |byte: u8| byte.is_ascii_alphanumeric() || b"./:@_-".contains(&byte);
 		if text.is_empty() || text.len() > order::MAX_IMAGE as usize {
-			Err(format!("an image has 1 to {} characters", order::MAX_IMAGE))
+			Err(format!(
+				"an image reference has 1 to {} characters",
+				order::MAX_IMAGE
+			))
 		} else if !text.bytes().all(form) || !text.as_bytes()[0].is_ascii_alphanumeric() {
-			Err("that is no image, as docker.io/library/nginx:1.27".into())
+			Err("not an image reference; expected e.g. docker.io/library/nginx:1.27".into())
 		} else {
 			Ok(Self::Reference(Text(text.into())))
 		}
@@ -92,7 +95,7 @@ impl fmt::Display for Image {
 	}
 }
 
-/// Bytes that are text, and may be anything.
+/// Text from the chain: arbitrary bytes.
 #[derive(Clone, PartialEq, Eq, EncodeAsType)]
 #[encode_as_type(crate_path = "subxt::ext::scale_encode")]
 pub struct Text(pub Vec<u8>);
@@ -100,7 +103,7 @@ wrapper!(Text, Vec<u8>);
 
 impl fmt::Display for Text {
 	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-		// Somebody else wrote it: nothing of it may reach the terminal's control.
+		// Strangers wrote it: control characters must not reach the terminal.
 		let text = String::from_utf8_lossy(&self.0);
 		f.pad(&text.replace(|letter: char| letter.is_control(), "\u{fffd}"))
 	}
@@ -127,7 +130,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_others_wrote_does_not_reach_the_terminal() {
+	fn control_characters_do_not_reach_the_terminal() {
 		let image = Image::Reference(Text(b"a\x1b[2Jb\xff".to_vec()));
 		assert_eq!(image.to_string(), "a\u{fffd}[2Jb\u{fffd}");
 	}

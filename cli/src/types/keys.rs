@@ -24,13 +24,13 @@ chain_types! {
 	/// The two keys of a worker.
 	#[derive(Copy)]
 	struct WorkerKeys {
-		/// The node's.
+		/// Key of the node.
 		pub worker: Key,
-		/// The agent's.
+		/// Key of the agent.
 		pub agent: Key,
 	}
 
-	/// Keys and the first round in which they count.
+	/// Keys, with the first round in which they count.
 	#[derive(Copy)]
 	struct DatedKeys {
 		/// The keys.
@@ -48,11 +48,11 @@ chain_types! {
 		pub before: Option<DatedKeys>,
 	}
 
-	/// Both keys' proof of possession.
+	/// Proof of possession of both keys.
 	struct KeyProof {
-		/// sr25519, of the worker key.
+		/// sr25519 signature of the worker key.
 		pub key: Vec<u8>,
-		/// ed25519, of the agent key.
+		/// ed25519 signature of the agent key.
 		pub agent: Vec<u8>,
 	}
 }

@@ -1,4 +1,4 @@
-//! Machines: as a customer asks for one, as a provider claims one, and as a committee verified one.
+//! Machines: a customer's requirement, a provider's claim, and a committee's verified profile.
 
 use crate::wrapper;
 use std::{fmt, str::FromStr};
@@ -7,28 +7,28 @@ use subxt::ext::scale_encode::EncodeAsType;
 chain_types! {
 	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
 
-	/// The machine that a customer asks for.
+	/// A customer's requirement on a machine.
 	#[derive(Copy)]
 	struct Requirement {
 		/// GPU class, 0 for none.
 		pub gpu_class: u16,
 		/// GPUs of that class.
 		pub gpu_count: u8,
-		/// Least bandwidth tier.
+		/// Minimum bandwidth tier.
 		pub min_bandwidth: u8,
-		/// Least CPU tier.
+		/// Minimum CPU tier; without GPUs the exact tier.
 		pub min_cpu: u8,
-		/// Least memory tier.
+		/// Minimum memory tier.
 		pub min_memory: u8,
-		/// Least disk tier.
+		/// Minimum disk tier.
 		pub min_disk: u8,
-		/// Where it has to be.
+		/// Country of the machine.
 		pub region: Option<Region>,
-		/// The processor architecture that it must have.
+		/// Processor architecture.
 		pub arch: Option<Arch>,
-		/// Least major version of the GPU's driver.
+		/// Minimum major version of the GPU's driver.
 		pub min_driver: Option<u16>,
-		/// Least CUDA version.
+		/// Minimum CUDA version.
 		pub min_cuda: Option<Cuda>,
 	}
 
@@ -42,7 +42,7 @@ chain_types! {
 		Arm64,
 	}
 
-	/// Hardware as its provider claims it.
+	/// Hardware that a provider claims.
 	#[derive(Copy)]
 	struct WorkerSpec {
 		/// GPU class, 0 for none.
@@ -59,17 +59,17 @@ chain_types! {
 		pub download_mbps: u32,
 		/// Upload bandwidth in Mb/s.
 		pub upload_mbps: u32,
-		/// Where it is.
+		/// Country of the machine.
 		pub region: Region,
-		/// Its processor architecture.
+		/// Processor architecture.
 		pub arch: Arch,
 		/// Major version of the GPU's driver, 0 for none.
 		pub driver: u16,
-		/// The CUDA version that the driver supports, 0 for none.
+		/// CUDA version that the driver supports, 0 for none.
 		pub cuda: Cuda,
 	}
 
-	/// Hardware as a committee verified it, in tiers.
+	/// Hardware that a committee verified, in tiers.
 	#[derive(Copy)]
 	struct Profile {
 		/// Bandwidth tier.
@@ -115,7 +115,7 @@ impl FromStr for Cuda {
 		};
 		version
 			.map(Self)
-			.ok_or_else(|| "a CUDA version is two numbers, as 12.8".into())
+			.ok_or_else(|| "expected a CUDA version, e.g. 12.8".into())
 	}
 }
 
@@ -139,14 +139,14 @@ impl FromStr for Region {
 	fn from_str(text: &str) -> Result<Self, String> {
 		match text.to_ascii_uppercase().as_bytes() {
 			[a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => Ok(Self([*a, *b])),
-			_ => Err("a country is two letters, as DE".into()),
+			_ => Err("expected a two-letter country code, e.g. DE".into()),
 		}
 	}
 }
 
 impl fmt::Display for Region {
 	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-		// The chain lets in nothing else, but this is not the chain.
+		// The chain admits only letters, but a node can answer anything.
 		f.pad(&String::from_utf8_lossy(&self.0))
 	}
 }

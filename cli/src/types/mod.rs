@@ -1,9 +1,9 @@
-//! What the chain's calls take and its view functions give, as far as this program needs it. The
-//! node's metadata says how each is laid out: fields are found by their names, and what is not named
-//! here is passed over.
+//! Arguments of the chain's calls and answers of its view functions, as far as this program needs them.
+//! The node's metadata defines their layout: fields are found by name, and fields that are not declared
+//! here are skipped.
 
-/// Gives types what the chain's types need. The paths come from outside, since lints see the code that is
-/// derived with paths from here.
+/// Declares types with the derives that the chain's types need. The paths are arguments, since lints check
+/// derived code whose paths come from here.
 macro_rules! chain_types {
 	($decode:literal $encode:literal $($(#[$meta:meta])* $keyword:ident $name:ident $body:tt)*) => {
 		$(
@@ -20,7 +20,7 @@ macro_rules! chain_types {
 	};
 }
 
-/// Shown and serialized as they are displayed.
+/// Implements `Debug` and `Serialize` by `Display`.
 macro_rules! as_displayed {
 	($($type:ident)*) => {
 		$(

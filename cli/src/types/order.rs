@@ -9,29 +9,29 @@ use subxt::utils::AccountId32;
 chain_types! {
 	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
 
-	/// For how long a customer commits itself.
+	/// Commitment of a customer.
 	#[derive(Copy, clap::ValueEnum)]
 	enum Plan {
-		/// Not at all.
+		/// No commitment.
 		OnDemand,
-		/// For 30 days: 720 hours at least.
+		/// 30 days: at least 720 hours.
 		Month,
-		/// For 90 days: 2,160 hours at least.
+		/// 90 days: at least 2,160 hours.
 		Quarter,
 	}
 
-	/// What a customer says is wrong.
+	/// Problem that a customer reports.
 	#[derive(Copy, clap::ValueEnum)]
 	enum Issue {
 		/// The machine cannot be reached.
 		Unreachable,
-		/// The machine is there, and the container does not answer.
+		/// The machine is reachable, but its container does not respond.
 		NotServing,
-		/// Something else. A check finds out about the other two only.
+		/// Any other problem. A check detects only the other two.
 		Other,
 	}
 
-	/// Why an order was closed.
+	/// Reason why an order was closed.
 	#[derive(Copy)]
 	enum CloseReason {
 		NoSuitableWorker,
@@ -44,7 +44,7 @@ chain_types! {
 		WorkerFailed,
 	}
 
-	/// Where an order is in its life.
+	/// State of an order.
 	#[derive(Copy)]
 	#[serde(tag = "state")]
 	enum OrderState {
@@ -54,19 +54,19 @@ chain_types! {
 		Deploying,
 		/// The container runs, and paid time passes.
 		Active,
-		/// Paid time is over, and the last check awaited.
+		/// Paid time is over, and the last check is pending.
 		Closing,
-		/// Over.
+		/// Ended.
 		Closed {
-			/// Why.
+			/// Reason.
 			reason: CloseReason,
 		},
 	}
 
-	/// Prices of a unit and hour with each plan.
+	/// Prices per unit and hour of each plan.
 	#[derive(Copy)]
 	struct Prices {
-		/// Without any commitment.
+		/// Without commitment.
 		pub on_demand: Kai,
 		/// For 30 days.
 		pub month: Kai,
@@ -74,18 +74,18 @@ chain_types! {
 		pub quarter: Kai,
 	}
 
-	/// What an order would cost now.
+	/// Current price of an order.
 	#[derive(Copy)]
 	struct Quote {
-		/// Prices of a unit and hour.
+		/// Prices per unit and hour.
 		pub prices: Prices,
-		/// GPUs, or cores, that are paid for.
+		/// Number of GPUs, or of cores without a GPU, that are paid for.
 		pub units: u32,
-		/// All of it.
+		/// Total price.
 		pub total: Kai,
 	}
 
-	/// An amount in both kinds that a customer can pay in.
+	/// An amount in both currencies that a customer can pay with.
 	#[derive(Copy)]
 	struct Money {
 		/// KAI.
@@ -94,110 +94,110 @@ chain_types! {
 		pub credits: Kai,
 	}
 
-	/// Where the money of an order is, or went.
+	/// Accounting of an order's money.
 	#[derive(Copy)]
 	struct Ledger {
-		/// All that was ever put into escrow.
+		/// Sum of all charges put into escrow.
 		pub charged: Kai,
-		/// What is there now.
+		/// Current escrow.
 		pub escrow: Money,
-		/// Paid to the provider.
+		/// Payments to the provider.
 		pub paid: Kai,
-		/// The protocol's part of the payments.
+		/// Protocol fees on the payments.
 		pub fees: Kai,
-		/// To the treasury, for a deployment that came to nothing.
+		/// Set-up fee to the treasury, for a failed deployment.
 		pub setup: Kai,
-		/// Back to the customer.
+		/// Refunds to the customer.
 		pub refunded: Money,
-		/// Turned into credits.
+		/// Amount converted into credits.
 		pub credited: Kai,
 	}
 
-	/// A span of time that was bought at one day's prices.
+	/// A period that was bought at the prices of its day.
 	#[derive(Copy)]
 	struct Segment {
-		/// Its length.
+		/// Length in hours.
 		pub hours: u32,
-		/// What a unit and hour costs in it.
+		/// Prices per unit and hour.
 		pub prices: Prices,
 	}
 
-	/// What a customer says is wrong.
+	/// A reported problem.
 	#[derive(Copy)]
 	struct OpenIssue {
-		/// What.
+		/// The problem.
 		pub reason: Issue,
-		/// The KAI that is on hold for it.
+		/// KAI on hold for the report.
 		pub bond: Kai,
-		/// When it was said.
+		/// Block of the report.
 		pub reported_at: u32,
 	}
 
-	/// An order's record.
+	/// Record of an order. Times are block numbers.
 	struct OrderRecord {
-		/// Who pays.
+		/// Account that pays.
 		pub customer: AccountId32,
-		/// What was asked for.
+		/// Required machine.
 		pub requirement: Requirement,
-		/// The plan that it is bought with.
+		/// Plan of its prices.
 		pub plan: Plan,
-		/// Where it is in its life.
+		/// Its state.
 		#[serde(flatten)]
 		pub state: OrderState,
-		/// The worker that serves, or served, it.
+		/// Worker that serves or served it.
 		pub worker: Option<u32>,
-		/// When it was placed.
+		/// Block that placed it.
 		pub placed_at: u32,
-		/// The last block in which its deployment may be confirmed.
+		/// Last block in which its deployment can be confirmed.
 		pub deploy_by: u32,
-		/// When its paid time began.
+		/// Start of its paid time.
 		pub started_at: u32,
-		/// When it ends.
+		/// End of its paid time.
 		pub ends_at: u32,
-		/// When it was closed.
+		/// Block that closed it.
 		pub closed_at: u32,
-		/// The time that was bought.
+		/// Periods that were bought.
 		pub segments: Vec<Segment>,
-		/// Blocks of paid time that are proved.
+		/// Proved blocks of paid time.
 		pub proved: u32,
-		/// What its customer says is wrong.
+		/// Open report of its customer.
 		pub issue: Option<OpenIssue>,
-		/// Its money.
+		/// Accounting.
 		pub ledger: Ledger,
 	}
 
-	/// What an order runs, and for whom.
+	/// Workload of an order, and the key that may connect to it.
 	struct Ordered {
-		/// The template that was named.
+		/// Template that the order named.
 		pub template: Option<u32>,
-		/// The image and how it runs.
+		/// Image and settings of its container.
 		pub run: Template,
-		/// The agent waits for a sealed part.
+		/// The agent waits for a sealed part before it deploys.
 		pub sealed: bool,
-		/// If the worker fails, what is left is matched again.
+		/// If the worker fails, the remaining time is matched again.
 		pub failover: bool,
-		/// The key that may connect.
+		/// Client key that may connect.
 		pub client_key: Key,
 	}
 
-	/// All that is known of an order.
+	/// Answer of `Orders.order`.
 	struct Order {
-		/// Its number.
+		/// Number of the order.
 		pub id: u32,
 		/// Its record.
 		#[serde(flatten)]
 		pub order: OrderRecord,
-		/// What it runs, until it is closed.
+		/// Its workload, until it is closed.
 		pub workload: Option<Ordered>,
 		/// Hours that were bought.
 		pub hours: u32,
-		/// What its proved time costs.
+		/// Price of its proved time.
 		pub used: Kai,
 	}
 }
 
 impl Plan {
-	/// The fewest hours of an order with this plan.
+	/// Returns the minimum hours of an order with this plan.
 	pub fn least_hours(self) -> u32 {
 		match self {
 			Self::OnDemand => order::Plan::OnDemand,
@@ -219,7 +219,7 @@ impl fmt::Display for Plan {
 }
 
 impl Prices {
-	/// With a plan.
+	/// Returns the price with a plan.
 	pub fn of(&self, plan: Plan) -> Kai {
 		match plan {
 			Plan::OnDemand => self.on_demand,
@@ -230,7 +230,7 @@ impl Prices {
 }
 
 impl Money {
-	/// Both kinds, as far as there is any of them.
+	/// Formats the amounts that are not zero.
 	pub fn text(&self) -> String {
 		match (self.kai, self.credits) {
 			(kai, Kai(0)) => format!("{kai} KAI"),
@@ -241,29 +241,37 @@ impl Money {
 }
 
 impl CloseReason {
-	/// What it means to the customer.
+	/// Explains the reason to the customer.
 	pub fn meaning(self) -> &'static str {
 		match self {
-			Self::NoSuitableWorker => "no idle worker fits at this price; everything is back",
-			Self::Expired => "its time is over",
+			Self::NoSuitableWorker => {
+				"no idle worker meets the requirements at this price; the whole price was refunded"
+			}
+			Self::Expired => "its paid time is over",
 			Self::Cancelled => "it was canceled",
 			Self::ImageFailed => {
-				"the image could not be pulled, ended or did not answer; less the set-up everything is back"
+				"the image could not be pulled, ended or did not respond; all but the set-up fee was refunded"
 			}
-			Self::Exited => "the container ended by itself; what was not used became credits",
+			Self::Exited => {
+				"the container ended by itself; the unused part became credits, or was refunded if no check had \
+				 proved any time"
+			}
 			Self::ServiceDown => {
-				"the container did not answer while the machine was there; what was not used became credits"
+				"the container did not respond although its machine did; the unused part became credits, or was \
+				 refunded if no check had proved any time"
 			}
 			Self::DeployFailed => {
-				"the worker failed to deploy it, or not in time; everything is back"
+				"the worker failed to deploy it in time; the whole price was refunded"
 			}
-			Self::WorkerFailed => "the worker was found offline; what was not proved is back",
+			Self::WorkerFailed => {
+				"the worker was found offline; the part that was not proved was refunded"
+			}
 		}
 	}
 }
 
 impl OrderState {
-	/// In one word, or two.
+	/// Formats the state in one or two words.
 	pub fn text(self) -> String {
 		match self {
 			Self::Closed { reason } => format!("Closed ({reason:?})"),

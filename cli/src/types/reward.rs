@@ -5,7 +5,7 @@ use crate::amount::Kai;
 chain_types! {
 	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
 
-	/// Something that earns.
+	/// A pool that earns rewards.
 	#[derive(Copy)]
 	enum PoolId {
 		/// A worker.
@@ -14,11 +14,11 @@ chain_types! {
 		Checker(u32),
 	}
 
-	/// A page of what an account can claim as a member.
+	/// A page of an account's claims as a member of pools.
 	struct DelegationPage {
-		/// Pools, and what each pays now.
+		/// Pools, with the claimable amount of each.
 		pub claims: Vec<(PoolId, Kai)>,
-		/// After which pool to ask on.
+		/// Cursor of the next page, if any.
 		pub next: Option<PoolId>,
 	}
 }

@@ -1,4 +1,4 @@
-//! These types against the chain's own.
+//! Checks these types against the chain's own.
 
 use super::{
 	image::Image,
@@ -15,7 +15,7 @@ use subxt::{
 	utils::AccountId32,
 };
 
-/// A value of the chain's, decoded as this program does.
+/// Encodes a value of the chain and decodes it as this program does.
 fn seen<Theirs: codec::Encode + scale_info::TypeInfo + 'static, Ours: DecodeAsType>(
 	value: &Theirs,
 ) -> Ours {
@@ -27,7 +27,7 @@ fn seen<Theirs: codec::Encode + scale_info::TypeInfo + 'static, Ours: DecodeAsTy
 	ours
 }
 
-/// A value of this program's, encoded as the chain takes it.
+/// Encodes a value of this program and decodes it as the chain does.
 fn told<Theirs: codec::Decode + scale_info::TypeInfo + 'static>(
 	ours: &impl EncodeAsType,
 ) -> Theirs {
@@ -45,7 +45,7 @@ fn register<T: scale_info::TypeInfo + 'static>() -> (u32, scale_info::PortableRe
 }
 
 #[test]
-fn what_is_told_is_what_the_chain_takes() {
+fn arguments_are_encoded_as_the_chain_expects() {
 	let requirement = Requirement {
 		gpu_class: 11,
 		gpu_count: 2,
@@ -141,7 +141,7 @@ fn what_is_told_is_what_the_chain_takes() {
 type Account = sp_runtime::AccountId32;
 
 #[test]
-fn an_order_is_read_as_the_chain_shows_it() {
+fn an_order_is_decoded_completely() {
 	use kaisar_primitives::{CloseReason as Why, OrderId};
 	use pallet_orders as theirs;
 	let prices = theirs::Prices {
@@ -261,7 +261,7 @@ fn an_order_is_read_as_the_chain_shows_it() {
 	assert!(workload.sealed && !workload.failover);
 	assert_eq!(workload.client_key, Key([8; 32]));
 
-	// Programs read the state in one place, whatever it is.
+	// The state is in the same JSON field for every state.
 	let json = serde_json::to_value(seen).expect("it is JSON");
 	assert_eq!(
 		(&json["state"], &json["reason"]),
@@ -296,7 +296,7 @@ fn every_reason_has_a_meaning() {
 }
 
 #[test]
-fn a_worker_is_read_as_the_chain_shows_it() {
+fn a_worker_is_decoded_completely() {
 	use kaisar_primitives as theirs;
 	use sp_runtime::Perbill;
 	let view = pallet_providers::WorkerView::<Account> {

@@ -1,4 +1,4 @@
-//! Workers: where they stand, and what is at stake on them.
+//! Workers: their state and their stake.
 
 use super::machine::{Profile, WorkerSpec};
 use crate::amount::{Kai, Share};
@@ -16,11 +16,11 @@ chain_types! {
 	struct Forced {
 		/// The round.
 		pub round: u32,
-		/// It only verifies.
+		/// It verifies the worker without counting its time.
 		pub verify_only: bool,
 	}
 
-	/// A worker, as `Providers.worker` shows it.
+	/// Answer of `Providers.worker`.
 	struct Worker {
 		/// The provider.
 		pub owner: AccountId32,
@@ -28,55 +28,55 @@ chain_types! {
 		pub deregistered: bool,
 		/// Its state.
 		pub state: WorkerState,
-		/// The check it is due in.
+		/// Solitary check that it is due in.
 		pub forced: Option<Forced>,
 		/// It can be rented now.
 		pub listed: bool,
 		/// The order that it serves.
 		pub order: Option<u32>,
-		/// What it claims.
+		/// Claimed hardware.
 		pub spec: WorkerSpec,
-		/// What was last verified.
+		/// Last verified hardware.
 		pub profile: Option<Profile>,
 		/// The owner's stake.
 		pub own: Kai,
-		/// The least that it must be.
+		/// Minimum of the owner's stake.
 		pub minimum: Option<Kai>,
-		/// All delegators' stake.
+		/// Stake of all delegators.
 		pub delegated: Kai,
-		/// What is unbonding.
+		/// Stake that is unbonding.
 		pub unbonding: Kai,
-		/// What is queued to be slashed.
+		/// Stake that queued slashes will take.
 		pub queued: Kai,
-		/// The most that its owner lets others delegate.
+		/// Maximum of the delegated stake, set by the owner.
 		pub delegation_cap: Option<Kai>,
-		/// The part of its last checks and deployments that it passed.
+		/// Part of its last checks and deployments that it passed.
 		pub reliability: Share,
 		/// Rented blocks that are not proved yet.
 		pub rented: u32,
-		/// The start of the last round that confirmed it.
+		/// First block of the last round that confirmed it.
 		pub proved_at: Option<u32>,
-		/// The part of its reward that all stakers share, the owner included.
+		/// Part of its reward that all stakers share, the owner included.
 		pub commission: Share,
-		/// The commission that is announced, and from which epoch on.
+		/// Announced commission, with its first epoch.
 		pub next_commission: Option<(u32, Share)>,
-		/// It is not matched below this price per GPU-hour.
+		/// Minimum price per GPU-hour (core-hour without a GPU) of a match.
 		pub price_floor: Kai,
 	}
 
-	/// Stake on its way out.
+	/// Stake that is unbonding.
 	#[derive(Copy)]
 	struct Unbonding {
-		/// What it is worth.
+		/// Its value.
 		pub value: Kai,
-		/// The first block in which it may be withdrawn.
+		/// First block in which it can be withdrawn.
 		pub until: u32,
 	}
 
-	/// What an account delegates to a worker.
+	/// An account's delegation to a worker.
 	#[derive(Copy)]
 	struct Delegation {
-		/// What its shares are worth.
+		/// Value of its shares.
 		pub value: Kai,
 	}
 }

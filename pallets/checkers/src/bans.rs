@@ -15,7 +15,23 @@ pub const ANNUL_PERIOD: u64 = DAY;
 /// Blocks after which a strike is final, if [`ANNUL_PERIOD`] has also passed. While the chain stands still,
 /// no strike can be annulled, and time alone would make strikes final.
 pub const ANNUL_BLOCKS: BlockNumber = DAYS;
-/// An account with more strikes than this is banned for good.
+/// Strikes within [`WEEK_DAYS`] that ban for [`WEEK_BAN_DAYS`]. A single strike bans nobody: a worker can
+/// cause it by serving one checker alone, which cannot annul it if its node is down for a day.
+pub const WEEK_STRIKES: usize = 2;
+/// Days, up to a strike, in which [`WEEK_STRIKES`] ban.
+pub const WEEK_DAYS: u64 = 7;
+/// Days of a ban for [`WEEK_STRIKES`]: a month without income, for a checker that votes "online" without
+/// measuring.
+pub const WEEK_BAN_DAYS: u64 = 30;
+/// Strikes within [`MONTH_DAYS`] that ban for [`MONTH_BAN_DAYS`]: as many as an account collects that lets a
+/// week pass after each.
+pub const MONTH_STRIKES: usize = 5;
+/// Days, up to a strike, in which [`MONTH_STRIKES`] ban.
+pub const MONTH_DAYS: u64 = 30;
+/// Days of a ban for [`MONTH_STRIKES`]: six times [`WEEK_BAN_DAYS`], for strikes that are no accident.
+pub const MONTH_BAN_DAYS: u64 = 180;
+/// An account with more strikes than this is banned for good: strikes so far apart that no ban follows from
+/// them add up as well.
 pub const MOST_STRIKES: usize = 10;
 /// Maximum number of strikes stored: those that lead to a ban for good, and a few more from rounds that ran
 /// at that time. So all strikes are stored for as long as they matter, and annulling one leaves exactly the
@@ -109,10 +125,10 @@ pub fn banned_until(times: impl Iterator<Item = u64> + Clone) -> Option<u64> {
 		};
 		let days = if index >= MOST_STRIKES {
 			return Some(u64::MAX);
-		} else if within(30) >= 5 {
-			180
-		} else if within(7) >= 2 {
-			30
+		} else if within(MONTH_DAYS) >= MONTH_STRIKES {
+			MONTH_BAN_DAYS
+		} else if within(WEEK_DAYS) >= WEEK_STRIKES {
+			WEEK_BAN_DAYS
 		} else {
 			return None;
 		};

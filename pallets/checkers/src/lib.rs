@@ -26,6 +26,13 @@
 //!    is released except for 1 KAI, and her earned rewards stay hers.
 //! 7. A year later her last epoch has expired. Anyone may then prune her record, which releases the last
 //!    KAI.
+//!
+//! The same as tests. Steps 1 to 4:
+#![doc = docify::embed!("src/tests/story.rs", a_holder_delegates_a_license_and_revokes_it)]
+//!
+//! Steps 5 to 7:
+#![doc = docify::embed!("src/tests/story.rs", an_operator_pauses_fails_and_leaves)]
+//!
 //! ## Queries for a round
 //!
 //! All changes count from [`Checks::next_round`]. An operator's record keeps its keys and whether it is in
@@ -51,7 +58,9 @@
 //!    has the worker agent's receipt, with which every check begins. Until a day and 7,200 blocks have
 //!    passed, her node can annul the strike with the receipt, free of fees; a ban that followed from the
 //!    strike is lifted or shortened accordingly.
-
+//!
+//! The same as a test:
+#![doc = docify::embed!("src/tests/story.rs", a_cheat_is_banned_and_a_receipt_lifts_a_ban)]
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -1,4 +1,5 @@
 //! # Licenses
+//!
 //! Checker licenses: the right to seats in committees, as items that wallets understand.
 //!
 //! ## Overview
@@ -20,6 +21,9 @@
 //! The lock runs in blocks of the chain's time (12 s), as all of the chain's times do. That holds
 //! for licenses of the genesis block too, which has no time of day.
 //!
+//! The same as a test:
+#![doc = docify::embed!("src/tests/story.rs", a_license_is_locked_and_then_an_item_like_any_other)]
+//!
 //! ## The sale
 //!
 //! Governance sets a round of the sale ([`SaleRound`]), one at a time, and ends it. The first is for
@@ -39,6 +43,9 @@
 //!
 //! A purchase mints all of its licenses or none, and takes the KAI only then. [`Pallet::quote`] returns the
 //! price of a purchase, or the reason why it would fail.
+//!
+//! The three purchases as a test:
+#![doc = docify::embed!("src/tests/story.rs", licenses_are_sold_in_two_rounds)]
 //!
 //! ## Genesis
 //!

@@ -50,6 +50,15 @@
 //! ([`withdraw_unbonded`](Call::withdraw_unbonded)), only a note of the worker's owner remains, so that its
 //! last reward can be paid.
 //!
+//! The same as tests. The machine is verified, earns and is rented:
+#![doc = docify::embed!("src/tests/story.rs", a_machine_is_verified_earns_and_is_rented)]
+//!
+//! It is found offline, and the slash is applied:
+#![doc = docify::embed!("src/tests/story.rs", owner_and_delegator_lose_the_same_part)]
+//!
+//! Petra sells it:
+#![doc = docify::embed!("src/tests/story.rs", a_machine_is_sold)]
+//!
 //! ## Time
 //!
 //! A round sees a worker in its state at the round's start, so each change of state counts from the next
@@ -143,7 +152,10 @@ use kaisar_primitives::{
 use sp_core::H256;
 use sp_runtime::{
 	ArithmeticError, Perbill,
-	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
+	traits::{
+		AccountIdConversion, EnsureAdd, EnsureAddAssign, EnsureSub, EnsureSubAssign,
+		SaturatedConversion,
+	},
 };
 
 /// Maximum delay before the next verification, in spot rounds: two weeks.

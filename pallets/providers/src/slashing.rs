@@ -28,6 +28,10 @@ use kaisar_primitives::{Closing, Outcome, Pot, Pots};
 use scale_info::TypeInfo;
 use sp_runtime::{Perquintill, traits::Saturating};
 
+/// The number of consecutive checks with a false proof from which on level 2 charges. A single false proof
+/// only proves no time.
+const CHARGED_RUN: u8 = 2;
+
 /// The number of a slash. Dense from 0.
 pub type SlashId = u32;
 
@@ -119,8 +123,7 @@ impl Queued {
 
 	/// Adds a rate to the sum.
 	fn add(&mut self, rate: Perquintill) -> Result<(), ArithmeticError> {
-		self.rates = self.rates.ensure_add(rate.deconstruct().into())?;
-		Ok(())
+		self.rates.ensure_add_assign(rate.deconstruct().into())
 	}
 
 	/// Removes a slash. `None` if its rate was never added.
@@ -266,7 +269,7 @@ impl<T: Config> Pallet<T> {
 				charged: rate_over(MALICE_RATE, record.charged_to.saturating_sub(start)),
 			});
 			row.in_a_row = row.in_a_row.saturating_add(1);
-			if row.in_a_row >= 2 {
+			if row.in_a_row >= CHARGED_RUN {
 				let lasted = start.saturating_sub(row.since).max(DAYS);
 				let all = malice_rate(lasted).max(row.charged);
 				charge = all.saturating_sub(row.charged);
@@ -415,7 +418,7 @@ impl<T: Config> Pallet<T> {
 			let (found, applied) = bounty(total, T::SlashBounty::get(), finder.is_some());
 			for (who, part) in [(finder, found), (Some(applier), applied)] {
 				let paid = Self::pay_bounty(worker, who, part)?;
-				left = left.ensure_sub(paid)?;
+				left.ensure_sub_assign(paid)?;
 			}
 		}
 		if left > 0 {

@@ -26,7 +26,7 @@ impl<T: Config> Pallet<T> {
 		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
 		let enough = Self::change_pool(worker, &mut record, |record| {
 			let pool = &mut record.pool;
-			pool.own = pool.own.ensure_add(amount)?;
+			pool.own.ensure_add_assign(amount)?;
 			Self::ensure_cap(pool.bonded()?, pool.own, minimum)?;
 			let enough = pool.own >= minimum;
 			record.short &= !enough;
@@ -194,7 +194,7 @@ impl<T: Config> Pallet<T> {
 				.leaving(owner)
 				.redeem(piece)
 				.ok_or(ArithmeticError::Underflow)?;
-			amount = amount.ensure_add(worth)?;
+			amount.ensure_add_assign(worth)?;
 		}
 		queue.retain(|piece| !is_ready(piece.until));
 		let shares = released.map_or(0, |(at, shares)| if is_ready(at) { shares } else { 0 });
@@ -394,7 +394,7 @@ impl<T: Config> Pallet<T> {
 		queue.retain(|kept| kept.generation == piece.generation);
 		match queue.last_mut().filter(|last| last.until == until) {
 			Some(last) => {
-				last.shares = last.shares.ensure_add(piece.shares)?;
+				last.shares.ensure_add_assign(piece.shares)?;
 			}
 			None => {
 				ensure!((queue.len() as u32) < room, Error::<T>::TooManyUnbondings);
@@ -432,8 +432,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn add_entry(pool: &mut StakePool) -> DispatchResult {
-		pool.entries = pool.entries.ensure_add(1)?;
-		Ok(())
+		Ok(pool.entries.ensure_add_assign(1)?)
 	}
 
 	fn drop_entry(pool: &mut StakePool) -> DispatchResult {

@@ -1,131 +1,90 @@
-//! The pallet's invariants.
+//! The pallet's invariants: one function for each, with its number.
 
 use super::*;
+use alloc::collections::BTreeMap;
 use sp_runtime::TryRuntimeError;
 
-impl<T: Config> Pallet<T> {
-	/// Checks the invariants:
-	///
-	/// 1. The pot's balance covers all pools.
-	/// 2. Every number below the next one has either a record or a note of departure; the counters are
-	///    those of a recount.
-	/// 3. Keys reserved for a registered worker are indexed to it; every indexed key is in its worker's
-	///    record.
-	/// 4. The owners' index holds exactly the workers that are not deregistered.
-	/// 5. A pool's shares are those of its delegations, and its unbonding shares those of the pieces of the
-	///    current generation, the owner's and the delegators' apart; queues are in order and never empty; a
-	///    part of value has shares, at no less than the lowest price; the number of entries is right.
-	/// 6. A worker is `Rented` if and only if it has an order.
-	/// 7. Rented time is pending if and only if the worker is `Rented`, and does not start in the future.
-	/// 8. A deregistered worker is `Offline`, has no stake except unbonding stake, and records the block in
-	///    which its delegators' has unbonded.
-	/// 9. Marks name spot rounds, none further ahead than the longest delay.
-	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash
-	///     to which findings are added is that worker's.
-	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each at its
-	///     recorded place, without gaps; and all such workers that neither a bar nor a floor keeps out.
-	/// 12. The totals, and those by class, are those of a recount.
-	/// 13. A worker whose owner's stake a slash left below the minimum is not `Online`.
-	/// 14. Time is charged at most a day in advance, and at least a day by a second consecutive false
-	///     proof.
-	/// 15. A profile never exceeds the claim.
-	/// 16. Only an `Online` or `Rented` worker has something to prove to remain so.
-	/// 17. A worker's states are in the order of their rounds.
-	pub fn do_try_state() -> Result<(), TryRuntimeError> {
-		let next = NextWorkerId::<T>::get();
-		let next_round = T::Checks::next_round();
-		let mut counts = StateCounts::default();
-		let mut pot: Balance = 0;
-		let (mut records, mut present) = (0u32, 0u32);
-		let mut queued = alloc::collections::BTreeMap::<WorkerId, u128>::new();
-		for (id, slash) in Slashes::<T>::iter() {
-			ensure!(
-				id < NextSlashId::<T>::get(),
-				"10: a slash that was never queued"
-			);
-			let rate = u128::from(slash.rate.deconstruct());
-			ensure!(rate > 0, "10: a slash with a rate of zero");
-			let sum = queued.entry(slash.worker).or_default();
-			*sum = sum.checked_add(rate).ok_or("10: slashes overflow")?;
-		}
+/// The records of all workers, read once.
+type Records<T> = [(WorkerId, RecordOf<T>)];
 
-		for (worker, record) in Workers::<T>::iter() {
-			ensure!(worker < next, "2: a worker that was never registered");
+impl<T: Config> Pallet<T> {
+	/// Checks the pallet's invariants.
+	pub fn do_try_state() -> Result<(), TryRuntimeError> {
+		let records: Vec<(WorkerId, RecordOf<T>)> = Workers::<T>::iter().collect();
+		Self::check_pot(&records)?;
+		Self::check_counters(&records)?;
+		Self::check_keys(&records)?;
+		Self::check_owners_index(&records)?;
+		Self::check_pools(&records)?;
+		Self::check_orders(&records)?;
+		Self::check_pending_time(&records)?;
+		Self::check_deregistered(&records)?;
+		Self::check_marks(&records)?;
+		Self::check_slashes(&records)?;
+		Self::check_indices(&records)?;
+		Self::check_totals(&records)?;
+		Self::check_minimum_stake(&records)?;
+		Self::check_charges(&records)?;
+		Self::check_profiles(&records)?;
+		Self::check_proofs_owed(&records)?;
+		Self::check_standings(&records)
+	}
+
+	/// Checks invariant 1: the pot's balance covers all pools.
+	fn check_pot(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let mut pot: Balance = 0;
+		for (_, record) in records {
+			let total = record.pool.total().map_err(|_| "1: a pool overflows")?;
+			pot = pot.checked_add(total).ok_or("1: the pools overflow")?;
+		}
+		let balance = T::Currency::total_balance(&Self::pot());
+		ensure!(balance >= pot, "1: the pot does not cover the pools");
+		Ok(())
+	}
+
+	/// Checks invariant 2: every number below the next one has either a record or a note of departure; the
+	/// counters are those of a recount.
+	fn check_counters(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let next = NextWorkerId::<T>::get();
+		let mut counts = StateCounts::default();
+		for (worker, record) in records {
+			ensure!(*worker < next, "2: a worker that was never registered");
 			ensure!(
 				!DepartedWorkers::<T>::contains_key(worker),
 				"2: a worker with both a record and a note of departure"
 			);
-			records += 1;
-			let total = record.pool.total().map_err(|_| "1: a pool overflows")?;
-			pot = pot.checked_add(total).ok_or("1: the pools overflow")?;
-
-			let listed = WorkersByOwner::<T>::contains_key(&record.owner, worker);
-			ensure!(
-				listed != record.is_gone(),
-				"4: the owners' index and the record disagree"
-			);
-			if record.is_gone() {
-				ensure!(
-					record.state() == WorkerState::Offline,
-					"8: deregistered but not offline"
-				);
-				ensure!(record.pool.own == 0, "8: deregistered with stake");
-				ensure!(
-					record.released_at.is_some(),
-					"8: deregistered without a block of release"
-				);
-			} else {
-				present += 1;
+			if !record.is_gone() {
 				*counts.of(record.state()) += 1;
-				for keys in record.reserved_keys(next_round) {
-					ensure!(
-						WorkerByKey::<T>::get(&keys.worker) == Some(worker),
-						"3: a worker key that is not indexed"
-					);
-					ensure!(
-						WorkerByAgent::<T>::get(keys.agent) == Some(worker),
-						"3: an agent key that is not indexed"
-					);
-				}
 			}
-
-			Self::try_state_of_pool(worker, &record)?;
-			ensure!(
-				record.queued.rates == queued.remove(&worker).unwrap_or(0),
-				"10: the queued rate is not the sum of the slashes"
-			);
-			Self::try_state_of_charges(&record)?;
-			for id in [record.queued.offline, record.queued.malice]
-				.into_iter()
-				.flatten()
-			{
-				ensure!(
-					Slashes::<T>::get(id).is_some_and(|slash| slash.worker == worker),
-					"10: findings are added to another worker's slash, or to none"
-				);
-			}
-			Self::try_state_of_checks(worker, &record)?;
-			ensure!(
-				!(record.short && record.state() == WorkerState::Online),
-				"13: online below the minimum"
-			);
-			ensure!(
-				(record.state() == WorkerState::Rented) == record.order.is_some(),
-				"6: rented without an order, or an order without rent"
-			);
 		}
-
-		ensure!(queued.is_empty(), "10: a slash of an unknown worker");
-		Self::try_state_of_indices()?;
-		let balance = T::Currency::total_balance(&Self::pot());
-		ensure!(balance >= pot, "1: the pot does not cover the pools");
 		ensure!(counts == Counts::<T>::get(), "2: the counters drifted");
 		let departed = DepartedWorkers::<T>::iter_keys().count() as u32;
-		ensure!(records + departed == next, "2: workers are missing");
 		ensure!(
-			WorkersByOwner::<T>::iter().count() as u32 == present,
-			"4: the index has other workers"
+			records.len() as u32 + departed == next,
+			"2: workers are missing"
 		);
+		Ok(())
+	}
+
+	/// Checks invariant 3: keys reserved for a registered worker are indexed to it; every indexed key is in
+	/// its worker's record.
+	fn check_keys(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let next_round = T::Checks::next_round();
+		for (worker, record) in records {
+			if record.is_gone() {
+				continue;
+			}
+			for keys in record.reserved_keys(next_round) {
+				ensure!(
+					WorkerByKey::<T>::get(&keys.worker) == Some(*worker),
+					"3: a worker key that is not indexed"
+				);
+				ensure!(
+					WorkerByAgent::<T>::get(keys.agent) == Some(*worker),
+					"3: an agent key that is not indexed"
+				);
+			}
+		}
 		for (key, worker) in WorkerByKey::<T>::iter() {
 			let record = Workers::<T>::get(worker).ok_or("3: a key of an unknown worker")?;
 			ensure!(
@@ -140,6 +99,37 @@ impl<T: Config> Pallet<T> {
 				"3: an agent key that is not the worker's"
 			);
 		}
+		Ok(())
+	}
+
+	/// Checks invariant 4: the owners' index holds exactly the workers that are not deregistered.
+	fn check_owners_index(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let mut present = 0u32;
+		for (worker, record) in records {
+			let listed = WorkersByOwner::<T>::contains_key(&record.owner, worker);
+			ensure!(
+				listed != record.is_gone(),
+				"4: the owners' index and the record disagree"
+			);
+			if !record.is_gone() {
+				present += 1;
+			}
+		}
+		ensure!(
+			WorkersByOwner::<T>::iter().count() as u32 == present,
+			"4: the index has other workers"
+		);
+		Ok(())
+	}
+
+	/// Checks invariant 5: a pool's shares are those of its delegations, and its unbonding shares those of
+	/// the pieces of the current generation, the owner's and the delegators' apart; queues are in order and
+	/// never empty; a part of value has shares, at no less than the lowest price; the number of entries is
+	/// right.
+	fn check_pools(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (worker, record) in records {
+			Self::check_pool(*worker, record)?;
+		}
 		let queues = Unbondings::<T>::iter_keys().map(|(worker, _)| worker);
 		let delegations = Delegations::<T>::iter_keys().map(|(worker, _)| worker);
 		for worker in queues.chain(delegations) {
@@ -151,84 +141,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariants 7, 9, 11 and 15 to 17 for one worker.
-	fn try_state_of_checks(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
-		let state = record.state();
-		ensure!(
-			(state == WorkerState::Rented) == record.time.since.is_some(),
-			"7: rented without pending time, or pending time without rent"
-		);
-		ensure!(
-			record.time.since.is_none_or(|since| since <= Self::now()),
-			"7: pending time that starts in the future"
-		);
-		if let Some(forced) = record.forced {
-			let last = T::Checks::next_round().saturating_add(SPOT_STEP * MAX_DELAY);
-			ensure!(
-				forced.round.is_multiple_of(SPOT_STEP),
-				"9: a mark for a census"
-			);
-			ensure!(forced.round <= last, "9: a mark beyond the longest delay");
-		}
-
-		let free = state == WorkerState::Online && !record.is_marked() && record.shelf().is_some();
-		if record.place.is_some() {
-			ensure!(free, "11: a place of a worker that cannot be rented");
-			ensure!(
-				record.barred_until <= Self::now(),
-				"11: a place of a barred worker"
-			);
-		} else {
-			// A mark used up by an open check keeps its worker out until the check closes.
-			let kept_out =
-				record.barred_until > 0 || record.price_floor > 0 || T::Checks::is_open(worker);
-			ensure!(
-				!free || kept_out,
-				"11: a worker that can be rented is not listed"
-			);
-		}
-
-		let bound = record.spec.bound();
-		ensure!(
-			record
-				.profile
-				.is_none_or(|profile| profile.lesser(&bound) == profile),
-			"15: a profile beyond the claim"
-		);
-		ensure!(
-			matches!(state, WorkerState::Online | WorkerState::Rented)
-				|| !(record.unproved || record.below || record.undecided),
-			"16: a worker that is away has something to prove"
-		);
-		ensure!(record.standings.is_ordered(), "17: states out of order");
-		Ok(())
-	}
-
-	/// Checks invariant 14 for one worker.
-	fn try_state_of_charges(record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
-		let now = Self::now();
-		ensure!(
-			record.charged_to <= now.saturating_add(DAYS),
-			"14: charged more than a day in advance"
-		);
-		let Some(row) = record.false_proofs else {
-			return Ok(());
-		};
-		ensure!(
-			row.in_a_row > 0 && row.since <= now,
-			"14: an empty run, or one that starts in the future"
-		);
-		let day = row.since.saturating_add(DAYS);
-		let charged = row.charged >= kaisar_math::stake::malice_rate(0) && record.charged_to >= day;
-		ensure!(
-			row.in_a_row == 1 || charged,
-			"14: two consecutive false proofs but no day charged"
-		);
-		Ok(())
-	}
-
 	/// Checks invariant 5 for one worker.
-	fn try_state_of_pool(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
+	fn check_pool(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let pool = &record.pool;
 		let mut entries = 0u32;
 		let mut delegated: Balance = 0;
@@ -287,51 +201,148 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariants 11 and 12.
-	fn try_state_of_indices() -> Result<(), TryRuntimeError> {
-		let mut hardware = Hardware::default();
-		let mut classes = alloc::collections::BTreeMap::<GpuClass, ClassTotals>::new();
-		let mut idle = 0u32;
-		for (worker, record) in Workers::<T>::iter() {
-			let state = record.state();
-			if !matches!(state, WorkerState::Online | WorkerState::Rented) {
+	/// Checks invariant 6: a worker is `Rented` if and only if it has an order.
+	fn check_orders(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			ensure!(
+				(record.state() == WorkerState::Rented) == record.order.is_some(),
+				"6: rented without an order, or an order without rent"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 7: rented time is pending if and only if the worker is `Rented`, and does not start
+	/// in the future.
+	fn check_pending_time(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			ensure!(
+				(record.state() == WorkerState::Rented) == record.time.since.is_some(),
+				"7: rented without pending time, or pending time without rent"
+			);
+			ensure!(
+				record.time.since.is_none_or(|since| since <= Self::now()),
+				"7: pending time that starts in the future"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 8: a deregistered worker is `Offline`, has no stake except unbonding stake, and
+	/// records the block in which its delegators' has unbonded.
+	fn check_deregistered(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			if !record.is_gone() {
 				continue;
 			}
-			let (class, count) = record.gpus();
-			hardware = hardware
-				.checked_add(&Hardware::of(&record.spec, count))
-				.ok_or("12: the totals overflow")?;
-			let totals = classes.entry(class).or_default();
-			if state == WorkerState::Rented {
-				totals.rented += 1;
-				totals.gpus_rented += u64::from(count);
-				continue;
-			}
-			totals.online += 1;
-			totals.gpus_online += u64::from(count);
-			let (Some(place), Some((class, count))) = (record.place, record.shelf()) else {
+			ensure!(
+				record.state() == WorkerState::Offline,
+				"8: deregistered but not offline"
+			);
+			ensure!(record.pool.own == 0, "8: deregistered with stake");
+			ensure!(
+				record.released_at.is_some(),
+				"8: deregistered without a block of release"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 9: marks name spot rounds, none further ahead than the longest delay.
+	fn check_marks(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let last = T::Checks::next_round().saturating_add(SPOT_STEP * MAX_DELAY);
+		for (_, record) in records {
+			let Some(forced) = record.forced else {
 				continue;
 			};
+			ensure!(
+				forced.round.is_multiple_of(SPOT_STEP),
+				"9: a mark for a census"
+			);
+			ensure!(forced.round <= last, "9: a mark beyond the longest delay");
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 10: a worker's queued rates are the sum of its slashes' rates; no slash has a rate
+	/// of zero; a slash to which findings are added is that worker's.
+	fn check_slashes(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let mut queued = BTreeMap::<WorkerId, u128>::new();
+		for (id, slash) in Slashes::<T>::iter() {
+			ensure!(
+				id < NextSlashId::<T>::get(),
+				"10: a slash that was never queued"
+			);
+			let rate = u128::from(slash.rate.deconstruct());
+			ensure!(rate > 0, "10: a slash with a rate of zero");
+			let sum = queued.entry(slash.worker).or_default();
+			*sum = sum.checked_add(rate).ok_or("10: slashes overflow")?;
+		}
+		for (worker, record) in records {
+			ensure!(
+				record.queued.rates == queued.remove(worker).unwrap_or(0),
+				"10: the queued rate is not the sum of the slashes"
+			);
+			for id in [record.queued.offline, record.queued.malice]
+				.into_iter()
+				.flatten()
+			{
+				ensure!(
+					Slashes::<T>::get(id).is_some_and(|slash| slash.worker == *worker),
+					"10: findings are added to another worker's slash, or to none"
+				);
+			}
+		}
+		ensure!(queued.is_empty(), "10: a slash of an unknown worker");
+		Ok(())
+	}
+
+	/// Checks invariant 11: the indices hold only workers that can be rented, by their floors as last
+	/// judged, each at its recorded place, without gaps; and all such workers that neither a bar nor a floor
+	/// keeps out.
+	fn check_indices(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let mut idle = 0u32;
+		for (worker, record) in records {
+			let free = record.state() == WorkerState::Online && !record.is_marked();
+			let shelf = record.shelf().filter(|_| free);
+			let Some(place) = record.place else {
+				// A mark used up by an open check keeps its worker out until the check closes.
+				let kept_out = record.barred_until > 0
+					|| record.price_floor > 0
+					|| T::Checks::is_open(*worker);
+				ensure!(
+					shelf.is_none() || kept_out,
+					"11: a worker that can be rented is not listed"
+				);
+				continue;
+			};
+			let (gpu_class, gpu_count) =
+				shelf.ok_or("11: a place of a worker that cannot be rented")?;
+			ensure!(
+				record.barred_until <= Self::now(),
+				"11: a place of a barred worker"
+			);
 			idle += 1;
 			for (region, position) in [
 				(None, place.by_class),
 				(Some(record.spec.region), place.by_region),
 			] {
 				let bucket = Bucket {
-					gpu_class: class,
-					gpu_count: count,
+					gpu_class,
+					gpu_count,
 					region,
 				};
 				ensure!(
-					Self::at(bucket, position) == Some(worker),
+					Self::at(bucket, position) == Some(*worker),
 					"11: a worker that is not at its place"
 				);
 			}
 		}
-		ensure!(hardware == Totals::<T>::get(), "12: the totals drifted");
-		let kept: alloc::collections::BTreeMap<_, _> = TotalsByClass::<T>::iter().collect();
-		ensure!(classes == kept, "12: the totals of a class drifted");
+		Self::check_buckets(idle)
+	}
 
+	/// Checks invariant 11 for the indices themselves, which hold `idle` workers.
+	fn check_buckets(idle: u32) -> Result<(), TryRuntimeError> {
 		let (mut by_class, mut by_region) = (0u32, 0u32);
 		for (bucket, head) in BucketHeads::<T>::iter() {
 			ensure!(head.len > 0, "11: an empty bucket");
@@ -361,6 +372,106 @@ impl<T: Config> Pallet<T> {
 				page > 0 && page < len.div_ceil(INDEX_PAGE),
 				"11: a page beyond its bucket"
 			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 12: the totals, and those by class, are those of a recount.
+	fn check_totals(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let mut hardware = Hardware::default();
+		let mut classes = BTreeMap::<GpuClass, ClassTotals>::new();
+		for (_, record) in records {
+			let state = record.state();
+			if !matches!(state, WorkerState::Online | WorkerState::Rented) {
+				continue;
+			}
+			let (class, count) = record.gpus();
+			hardware = hardware
+				.checked_add(&Hardware::of(&record.spec, count))
+				.ok_or("12: the totals overflow")?;
+			let totals = classes.entry(class).or_default();
+			if state == WorkerState::Rented {
+				totals.rented += 1;
+				totals.gpus_rented += u64::from(count);
+			} else {
+				totals.online += 1;
+				totals.gpus_online += u64::from(count);
+			}
+		}
+		ensure!(hardware == Totals::<T>::get(), "12: the totals drifted");
+		let kept: BTreeMap<_, _> = TotalsByClass::<T>::iter().collect();
+		ensure!(classes == kept, "12: the totals of a class drifted");
+		Ok(())
+	}
+
+	/// Checks invariant 13: a worker whose owner's stake a slash left below the minimum is not `Online`.
+	fn check_minimum_stake(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			ensure!(
+				!(record.short && record.state() == WorkerState::Online),
+				"13: online below the minimum"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 14: time is charged at most a day in advance, and at least a day by a second
+	/// consecutive false proof.
+	fn check_charges(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		let now = Self::now();
+		for (_, record) in records {
+			ensure!(
+				record.charged_to <= now.saturating_add(DAYS),
+				"14: charged more than a day in advance"
+			);
+			let Some(row) = record.false_proofs else {
+				continue;
+			};
+			ensure!(
+				row.in_a_row > 0 && row.since <= now,
+				"14: an empty run, or one that starts in the future"
+			);
+			let day = row.since.saturating_add(DAYS);
+			let charged =
+				row.charged >= kaisar_math::stake::malice_rate(0) && record.charged_to >= day;
+			ensure!(
+				row.in_a_row == 1 || charged,
+				"14: two consecutive false proofs but no day charged"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 15: a profile never exceeds the claim.
+	fn check_profiles(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			let bound = record.spec.bound();
+			ensure!(
+				record
+					.profile
+					.is_none_or(|profile| profile.lesser(&bound) == profile),
+				"15: a profile beyond the claim"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 16: only an `Online` or `Rented` worker has something to prove to remain so.
+	fn check_proofs_owed(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			ensure!(
+				matches!(record.state(), WorkerState::Online | WorkerState::Rented)
+					|| !(record.unproved || record.below || record.undecided),
+				"16: a worker that is away has something to prove"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 17: a worker's states are in the order of their rounds.
+	fn check_standings(records: &Records<T>) -> Result<(), TryRuntimeError> {
+		for (_, record) in records {
+			ensure!(record.standings.is_ordered(), "17: states out of order");
 		}
 		Ok(())
 	}

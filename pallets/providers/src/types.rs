@@ -12,6 +12,9 @@ use sp_runtime::Perbill;
 
 /// Minimum denominator of reliability: a shorter history counts as this many checks and deployments.
 pub const LEAST_HISTORY: u8 = 8;
+/// The number of last checks and deployments that count for reliability: one for each bit of
+/// [`History::bits`].
+const MAX_HISTORY: u8 = 32;
 
 /// A worker's record: all that a check reads and writes, in one storage item.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
@@ -231,7 +234,7 @@ impl History {
 	/// Adds a check or a deployment.
 	pub fn push(&mut self, passed: bool) {
 		self.bits = (self.bits << 1) | u32::from(passed);
-		self.entries = self.entries.saturating_add(1).min(32);
+		self.entries = self.entries.saturating_add(1).min(MAX_HISTORY);
 	}
 
 	/// Returns the part that the worker passed. A new worker has to earn its reliability first: with

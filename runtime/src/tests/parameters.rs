@@ -5,7 +5,7 @@
 //! `KAISAR_WRITE=yes cargo test --workspace parameters_are_documented` writes it anew.
 
 use super::*;
-use crate::{RuntimeParameters, configs::params::dynamic_params};
+use crate::configs::params::dynamic_params;
 use frame_support::dispatch::RawOrigin;
 use kaisar_primitives::{BlockNumber, PlanRates};
 use std::{

@@ -22,7 +22,7 @@ use std::{
 	sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-/// A request as a worker's agent sees it.
+/// A request to a worker's agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Asked {
 	Connection,
@@ -32,7 +32,7 @@ enum Asked {
 	Bandwidth(u8),
 }
 
-/// The manner of a worker: a reason not to answer the request that is the last of these.
+/// Behavior of a worker: a reason not to answer the last of these requests.
 type Manner = Box<dyn Fn(&[Asked]) -> Option<NoAnswer> + Send + Sync>;
 
 /// A worker's agent in memory, whose lanes ran.
@@ -42,13 +42,13 @@ pub struct Worker {
 	roots: Roots,
 	lanes: processor::Proof,
 	manner: Manner,
-	/// Changes openings on their way.
+	/// Changes openings in transit.
 	spoil: fn(&mut Vec<u8>),
-	/// A resource for whose openings it lets the checker wait.
+	/// Resource for whose openings the checker waits.
 	hangs: Option<Resource>,
 	asked: Mutex<Vec<Asked>>,
 	container: bool,
-	/// Openings that are read just now, and the most at a time.
+	/// Number of openings being read, and its maximum.
 	reading: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
@@ -85,7 +85,7 @@ fn job() -> Job {
 }
 
 impl Worker {
-	/// An honest one.
+	/// Creates an honest worker.
 	pub fn honest() -> Self {
 		Self::new(|_| None)
 	}
@@ -116,7 +116,7 @@ impl Worker {
 		}
 	}
 
-	/// One that begins to open its lanes, and never does.
+	/// Creates a worker that starts to open its lanes and never ends.
 	pub fn never_opens() -> Self {
 		Self {
 			hangs: Some(Resource::Processor),
@@ -124,7 +124,7 @@ impl Worker {
 		}
 	}
 
-	/// The request to check it.
+	/// Returns the request to check it.
 	pub fn request(&self) -> SeatRequest {
 		let job = &self.job;
 		SeatRequest {
@@ -148,14 +148,14 @@ impl Worker {
 		}
 	}
 
-	/// Notes a request, and fails as the worker's manner is.
+	/// Records a request, and fails by the worker's behavior.
 	fn ask(&self, asked: Asked) -> Result<(), NoAnswer> {
 		let mut all = self.asked.lock();
 		all.push(asked);
 		(self.manner)(&all).map_or(Ok(()), Err)
 	}
 
-	/// Times that it was asked for its receipt.
+	/// Returns the number of requests for its receipt.
 	pub fn receipts(&self) -> usize {
 		let asked = self.asked.lock();
 		asked
@@ -164,7 +164,7 @@ impl Worker {
 			.count()
 	}
 
-	/// The challenges that it has read.
+	/// Returns the challenges that it has read.
 	fn challenges(&self) -> Vec<Challenge> {
 		let asked = self.asked.lock();
 		let challenge = |asked: &Asked| match asked {
@@ -178,7 +178,7 @@ impl Worker {
 /// A connection to it.
 pub struct Here(Arc<Worker>);
 
-/// Workers' agents of which there is one.
+/// A network with one worker's agent.
 pub struct Network(Arc<Worker>);
 
 impl Agents for Network {
@@ -265,7 +265,7 @@ impl Line for Here {
 	fn close(&self) {}
 }
 
-/// A checker of a worker whose trial began now, with state in `dir`.
+/// Creates a checker of a worker whose trial starts now, with state in `dir`.
 pub fn checker(
 	worker: &Arc<Worker>,
 	time: &Time,
@@ -301,7 +301,7 @@ impl Checker<Network> {
 			&& self.memory.large.available_permits() == self.memory.large_kib as usize
 	}
 
-	/// From here on openings are not verified.
+	/// Stops the verification of openings from now on.
 	pub fn computes_no_more(&self) {
 		self.computing.close();
 	}
@@ -351,7 +351,7 @@ impl World {
 		}
 	}
 
-	/// The same with a checker that soon loses patience.
+	/// Does the same with an impatient checker.
 	fn impatient(mut self) -> Self {
 		self.checker.patience = Duration::from_secs(60);
 		self
@@ -378,7 +378,7 @@ impl World {
 	fn narrow(mut self) -> Self {
 		let worker = &self.worker;
 		let request = worker.request();
-		// The draw decides how much they share.
+		// The openings' length depends on the draw.
 		let challenge = Challenge::new(&self.checker.secret, &request.root, request.open_seed);
 		let draw = challenge.draw(&worker.job, &SEED, &request.root);
 		let mut openings = Vec::new();
@@ -397,7 +397,7 @@ fn refused(refusal: Refusal) -> Option<NoAnswer> {
 	Some(NoAnswer::Refused(refusal))
 }
 
-/// A worker that there is, has not lied, and shows so many tiers of processor and memory.
+/// Returns whether the worker is online, has no false proof, and shows these tiers of processor and memory.
 fn shows(verdict: &Verdict, cpu: u8, memory: u8) -> bool {
 	verdict.online
 		&& verdict.service
@@ -420,7 +420,7 @@ async fn an_honest_worker_shows_what_it_ran() {
 
 #[tokio::test]
 async fn a_worker_that_refuses_draws_it_does_not_like_gets_no_other() {
-	// It looks where it would be asked, and answers one draw of 128.
+	// It looks at the drawn places, and answers one draw of 128.
 	let likes = |challenge: &Challenge| challenge.nonce[0] < 2;
 	let picky = move |asked: &[Asked]| match asked.last() {
 		Some(Asked::Open(_, challenge)) if !likes(challenge) => lost(),
@@ -429,8 +429,8 @@ async fn a_worker_that_refuses_draws_it_does_not_like_gets_no_other() {
 	let world = World::new(Worker::new(picky));
 	let (verdict, why) = world.check().await;
 	assert!(shows(&verdict, 0, 0), "{verdict:?} {why}");
-	assert!(why.contains("without an answer 2 times"), "{why}");
-	// The checker's agent starts anew, with its key.
+	assert!(why.contains("2 times without an answer"), "{why}");
+	// The checker's agent restarts with the same key.
 	let again = World::with(
 		world.worker.clone(),
 		Time::driven(),
@@ -446,7 +446,7 @@ async fn a_worker_that_refuses_draws_it_does_not_like_gets_no_other() {
 			.all(|challenge| *challenge == challenges[0])
 	);
 	assert!(!likes(&challenges[0]), "the draw is a disliked one");
-	// Another agent draws for itself.
+	// Another agent has its own draw.
 	let other = World::with(
 		world.worker.clone(),
 		Time::driven(),
@@ -495,7 +495,7 @@ async fn a_worker_that_is_never_ready_shows_nothing_once_patience_is_over() {
 
 #[tokio::test]
 async fn a_worker_that_lost_its_proof_shows_nothing_and_has_not_lied() {
-	// It restarted before the openings: it has the roots no more, or its lanes.
+	// It restarted before the openings, and lost its roots or its lanes.
 	let forgets = |resource: bool| {
 		move |asked: &[Asked]| match asked.last() {
 			Some(Asked::Open(..)) if resource => refused(Refusal::Gone),
@@ -575,13 +575,13 @@ async fn a_resource_that_is_not_opened_takes_none_with_it() {
 		"{verdict:?} {why}"
 	);
 	assert!(
-		why.contains("nothing of the GPUs is shown: it left"),
+		why.contains("nothing of the GPUs is shown: the worker read"),
 		"{why}"
 	);
 	// The lanes were opened once.
 	assert_eq!(world.worker.challenges().len(), 3);
 
-	// They have the checker wait.
+	// The GPUs' openings let the checker wait.
 	let mut worker = Worker::honest();
 	worker.roots.gpus = vec![[5; 32]; 2];
 	worker.hangs = Some(Resource::Gpus);
@@ -662,7 +662,7 @@ async fn boundary_openings_wait_for_memory_in_turn_and_give_it_back() {
 			.check(&world.worker.job, &request, window, async {});
 		check.await.unwrap()
 	};
-	// They are computed by the real clock.
+	// The real clock governs their computation.
 	let slowly = async {
 		loop {
 			tokio::time::sleep(Duration::from_millis(1)).await;
@@ -682,7 +682,7 @@ async fn boundary_openings_wait_for_memory_in_turn_and_give_it_back() {
 
 #[tokio::test]
 async fn a_wait_for_memory_is_not_the_workers_time() {
-	// Longer than patience, and shorter than the checker's own.
+	// Longer than the patience, and shorter than the checker's own time.
 	for (secs, comes) in [(100, true), (1_000, false)] {
 		let world = World::new(Worker::honest()).narrow().impatient();
 		let all = world.checker.memory.kib as usize * 1_024;
@@ -790,7 +790,7 @@ async fn a_checker_that_cannot_measure_has_no_opinion() {
 	assert!(shows(&verdict, 1, 1), "{why}");
 	let world = World::new(Worker::honest());
 	world.time.advance(Duration::from_secs(99_000));
-	// Or names it after the round, or one that it missed.
+	// Or the node names it after the round, or names one that has passed.
 	for window in [u64::MAX, 0] {
 		let request = SeatRequest {
 			window: Some(window),
@@ -881,7 +881,7 @@ async fn sizes_of_production_are_judged_by_a_driven_clock_while_small_ones_are_c
 		assert!(waited == 0 && settled.is_ok());
 		assert!(visit.proved().processor);
 
-		// The same roots as of 40 lanes, by the times that the checker's clock saw.
+		// The same roots as of 40 lanes, by the times of the checker's clock.
 		let mut claimed = worker.job.clone();
 		claimed.bench = BenchParams::FULL;
 		claimed.spec.cpu_cores = 40;

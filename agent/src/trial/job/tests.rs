@@ -85,7 +85,7 @@ fn no_work_serves_two_jobs() {
 	}
 	assert_ne!(job.start(&H256::zero()), job.start(&H256::repeat_byte(1)));
 	assert_ne!(job.base(), job.rented_root());
-	// A claim or a class's reference may change within a round; what is prepared stays.
+	// A claim or a class's reference may change within a round; the prepared work stays.
 	let other = Job {
 		spec: WorkerSpec {
 			cpu_cores: 3,

@@ -1,4 +1,4 @@
-//! The worker's side: runs all its GPUs together, and opens what they ran.
+//! The worker's side: runs all its GPUs together, and opens their work.
 
 use super::{
 	READS, STEPS, Samples, Seeds, Size, bind, fill_tree, first_hash, line_at, line_of,
@@ -17,7 +17,7 @@ use std::{
 	sync::Arc,
 };
 
-/// The running hashes of a worker's GPUs, as they follow from the roots of their turns.
+/// The running hashes of a worker's GPUs, derived from the roots of their turns.
 pub(super) struct Hashes {
 	/// Before each turn, by GPU.
 	pub before: Vec<Vec<Running>>,
@@ -63,19 +63,19 @@ struct Meeting<'a> {
 }
 
 struct Met {
-	/// The running hashes of those that have come.
+	/// The running hashes of the GPUs that have come.
 	come: BTreeMap<u8, Running>,
 	/// The hashes of all, bound, since the last meeting.
 	bound: Vec<Running>,
 	/// Meetings so far.
 	meetings: u32,
-	/// A GPU failed, or the work is not wanted any more: nobody waits.
+	/// A GPU failed, or the work is no longer wanted: no GPU waits any longer.
 	over: bool,
 }
 
 impl Meeting<'_> {
-	/// Waits for all other GPUs after `turns` turns, and returns the GPU's hash bound to theirs. `None` once the run is
-	/// over.
+	/// Waits for all other GPUs after `turns` turns, and returns the GPU's hash bound to theirs. `None` once
+	/// the run is over.
 	fn meet(&self, number: u8, turns: u32, running: Running) -> Option<Running> {
 		let mut met = self.state.lock();
 		met.over |= !(self.wanted)();
@@ -158,9 +158,9 @@ pub struct Ran {
 	marks: Vec<Hash>,
 }
 
-/// Runs all GPUs of a worker together, from the trial's start, and calls `tell` with the number and the hash of each
-/// mark as soon as it is known; all GPUs wait for it. If one fails, all end with its error; they end with [`DeviceError::Canceled`] after the
-/// span in which `wanted` turns false.
+/// Runs all GPUs of a worker together, from the trial's start, and calls `tell` with the number and the hash
+/// of each mark as soon as it is known; all GPUs wait for it. If one fails, all end with its error; they end
+/// with [`DeviceError::Canceled`] after the span in which `wanted` turns false.
 pub fn run_all(
 	windows: Vec<Arc<dyn Window>>,
 	base: &Hash,
@@ -219,7 +219,7 @@ pub fn run_all(
 			.map(|thread| thread.join().unwrap_or_else(|_| lost()))
 			.collect()
 	});
-	// The others were only canceled because of it.
+	// The other GPUs were canceled only because of it.
 	let mut errors: Vec<DeviceError> = results.into_iter().filter_map(Result::err).collect();
 	errors.sort_by_key(|error| *error == DeviceError::Canceled);
 	if let Some(error) = errors.into_iter().next() {
@@ -283,7 +283,7 @@ impl Gpu {
 	}
 }
 
-/// Lines of one GPU that are asked for and shown.
+/// Requested and received lines of one GPU.
 struct Lines<'a> {
 	gpu: &'a Gpu,
 	size: &'a Size,
@@ -297,7 +297,7 @@ impl Lines<'_> {
 		self.wanted.extend(lines.map(|line| Place { matrix, line }));
 	}
 
-	/// Gets the lines that are wanted and not there.
+	/// Gets the wanted lines that are missing.
 	fn get(&mut self) -> Result<(), DeviceError> {
 		let wanted = std::mem::take(&mut self.wanted);
 		let missing: BTreeSet<Place> = wanted
@@ -389,7 +389,7 @@ impl Ran {
 		Ok(())
 	}
 
-	/// Gives back the memory on the GPUs. They are filled again for what is opened after that.
+	/// Releases the memory on the GPUs. Later openings fill it again.
 	pub fn release(&self) {
 		for gpu in &self.gpus {
 			gpu.window.release();
@@ -431,7 +431,7 @@ impl Gpu {
 			lines.want(Matrix::Step(step), *lane, 1);
 		}
 		lines.get()?;
-		// All lanes read at the same time: what they read next depends on what they have read.
+		// All lanes read at the same time: their next reads depend on the earlier ones.
 		let mut lanes = Vec::new();
 		for (walk, lane) in &samples.walks {
 			let step = step_of(*walk, true);

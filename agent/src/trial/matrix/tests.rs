@@ -81,9 +81,9 @@ fn the_gpus_of_a_worker_are_bound_to_each_other() {
 	let both = run(2);
 	assert!(!both.roots().contains(&alone.roots()[0]));
 	assert_ne!(both.roots()[0], both.roots()[1]);
-	// Nothing is bound in the first span: the first mark tells only that there are two.
+	// The first span is not bound: the first mark depends only on the number of GPUs, two.
 	assert_ne!(alone.marks(), both.marks());
-	// Neither of the two alone is believed, nor are they in another order.
+	// Neither of the two is accepted alone, nor both in another order.
 	let shown = shown(&both, &draw(1));
 	let [one, other] = both.roots() else {
 		unreachable!()
@@ -117,10 +117,10 @@ fn other_sizes_draws_roots_or_bytes_are_not() {
 	});
 }
 
-/// A window that runs over one memory and shows another, or fails.
+/// A window that runs over one memory and opens another, or fails.
 struct Odd {
 	shown: Arc<dyn Window>,
-	/// Where it runs; its own if it is `None`.
+	/// Memory of the run; its own if `None`.
 	walked: Option<Arc<dyn Window>>,
 	/// Spans after which it fails.
 	fails: Option<(u32, fn() -> DeviceError)>,
@@ -198,7 +198,7 @@ impl Window for Odd {
 
 #[test]
 fn walks_over_another_window_are_found_out() {
-	// It walks over another fill, and shows the true one.
+	// It walks over another fill, and opens the true one.
 	let other = Processor.fill([9; 32], SIZE.n, SIZE.window, &|| true);
 	let lazy = Odd {
 		walked: Some(Arc::from(other.unwrap())),

@@ -11,10 +11,11 @@ use crate::trial::{
 	tree::{TreeKey, path_length},
 };
 
-/// Verifies the openings of a draw of all GPUs of a worker against their roots, and returns the marks that the worker
-/// sent if it is honest.
+/// Verifies the openings of a draw of all GPUs of a worker against their roots, and returns the marks that
+/// the worker sent if it is honest.
 ///
-/// The openings begin with the fill root and the roots of all turns of each GPU; then comes each GPU's samples.
+/// The openings begin with the fill root and the roots of all turns of each GPU; then comes each GPU's
+/// samples.
 pub fn verify(
 	base: &Hash,
 	start: &Hash,

@@ -43,7 +43,7 @@ fn run(prepared: &Arc<Prepared>, seed: H256) -> Proof {
 	prepared.run(seed, &|_, _| (), &|| true).unwrap()
 }
 
-/// Opens a resource and verifies it, as a checker does.
+/// Opens a resource and verifies it like a checker.
 fn is_believed(proof: &Proof, resource: Resource) -> bool {
 	let job = proof.prepared().job();
 	let (base, start) = (job.base(), job.start(&proof.trial_seed()));
@@ -85,7 +85,7 @@ fn what_ran_is_told_at_once_and_believed() {
 	assert_eq!(told, expected);
 	assert!(is_believed(&proof, Resource::Processor) && is_believed(&proof, Resource::Disk));
 	assert_eq!(proof.open(Resource::Gpus, &CHALLENGE), Err(NotOpened::Gone));
-	// Without the memory too.
+	// The same without the memory.
 	proof.release();
 	assert!(is_believed(&proof, Resource::Processor));
 }
@@ -109,7 +109,7 @@ fn after_a_restart_the_same_root_comes_or_none() {
 	let sizes = Some(*before.prepared().sizes());
 	let again = run(&prepared(dir.path(), &small(), sizes, 1 << 30), SEED);
 	assert_eq!(again.root(), before.root());
-	// Others have the memory by now: nothing is filled in its place.
+	// Other programs have the memory by now: no smaller one is filled in its place.
 	let poor = run(&prepared(dir.path(), &small(), sizes, 0), SEED);
 	assert_ne!(poor.root(), before.root());
 	let poor = poor.attested(before.roots().clone());
@@ -119,7 +119,7 @@ fn after_a_restart_the_same_root_comes_or_none() {
 		Err(NotOpened::Gone)
 	);
 	assert!(is_believed(&poor, Resource::Disk));
-	// The plot has lost a part: the rest is what was attested.
+	// The plot has lost a part: the other roots are the attested ones.
 	let mut plot = open_plot(dir.path(), &small());
 	plot.shrink(0).unwrap();
 	drop(plot);
@@ -201,9 +201,9 @@ fn no_more_is_planned_than_there_is_and_is_filled_in_time() {
 	assert_eq!(planned(u64::MAX, 3, None).groups, 3);
 	let moment = planned(u64::MAX, 0, Some(Duration::from_millis(10))).pages;
 	assert!((1..all.pages / 100).contains(&moment), "{moment}");
-	// A trial that has begun is run with what is there at once.
+	// A trial that has already begun runs at once, with the available part.
 	assert_eq!(planned(u64::MAX, 0, Some(Duration::ZERO)).pages, 1);
-	// Where sizes are no evidence, there is no hurry.
+	// If sizes are not evidence, there is no hurry.
 	let small = small();
 	let machine = Machine {
 		devices: Vec::new(),
@@ -217,7 +217,7 @@ fn no_more_is_planned_than_there_is_and_is_filled_in_time() {
 	assert_eq!(sizes, small.plan());
 }
 
-/// A device that fails as often as it has `failures`, or has room for `room` matrices.
+/// A device that fails `failures` times, or has memory for `room` matrices.
 struct Flaky {
 	failures: AtomicUsize,
 	room: u32,
@@ -258,7 +258,8 @@ fn flaky(failures: usize, room: u32) -> Arc<dyn Device> {
 	})
 }
 
-/// Runs a trial of a claim of three GPUs on these devices, and returns the GPUs that a checker believes.
+/// Runs a trial of a claim of three GPUs on these devices, and returns the number of GPUs that a checker
+/// accepts.
 fn gpus_believed(devices: Vec<Arc<dyn Device>>) -> u8 {
 	let mut job = small();
 	job.bench.window_mib = 1;
@@ -303,16 +304,16 @@ fn gpus_believed(devices: Vec<Arc<dyn Device>>) -> u8 {
 fn a_gpu_that_fails_before_the_trial_leaves_the_others_proved() {
 	let good = || flaky(0, u32::MAX);
 	assert_eq!(gpus_believed(vec![good(), good(), good()]), 3);
-	// The first one: those behind it have other numbers then.
+	// The first one fails: those behind it get other numbers.
 	assert_eq!(gpus_believed(vec![flaky(9, 99), good(), good()]), 2);
 	// The next one takes its place.
 	assert_eq!(gpus_believed(vec![good(), flaky(9, 99), good(), good()]), 3);
-	// One that works for a moment only.
+	// A device that fails after a moment.
 	assert_eq!(
 		gpus_believed(vec![flaky(9, 99), flaky(0, u32::MAX), flaky(1, 99)]),
 		1
 	);
-	// Another program holds most of its memory: it does not make the others' windows small.
+	// Another program holds most of its memory: this does not shrink the others' windows.
 	assert_eq!(gpus_believed(vec![good(), flaky(0, 3), good()]), 2);
 	assert_eq!(gpus_believed(vec![flaky(9, 99), flaky(9, 99)]), 0);
 }

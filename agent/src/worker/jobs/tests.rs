@@ -62,7 +62,7 @@ fn prepared(job: &Job, sizes: Option<Sizes>) -> Arc<Prepared> {
 	Arc::new(Prepared::new(job, sizes, machine, None, &|| true).unwrap())
 }
 
-/// Does the next piece of work, which is to prepare.
+/// Does the next piece of work, a preparation.
 fn prepare(jobs: &Jobs) -> (Hash, Arc<AtomicBool>, Option<Sizes>) {
 	let Ok(Next::Prepare {
 		id,
@@ -78,7 +78,7 @@ fn prepare(jobs: &Jobs) -> (Hash, Arc<AtomicBool>, Option<Sizes>) {
 	(id, stop, sizes)
 }
 
-/// Begins the next piece of work, which is a trial.
+/// Starts the next piece of work, a trial.
 fn begin(jobs: &Jobs) -> (Hash, Arc<Prepared>, H256, Option<Roots>, Arc<AtomicBool>) {
 	let Ok(Next::Run {
 		id,
@@ -146,19 +146,19 @@ fn of_a_rounds_seeds_only_the_last_one_asked_for_is_computed() {
 	working(&jobs, 1, 9);
 	let (.., running) = begin(&jobs);
 	assert!(!is_stopped(&running));
-	// A fork has another seed: what runs is given up.
+	// A fork has another seed: the running work is dropped.
 	working(&jobs, 2, 9);
 	assert!(is_stopped(&running));
 	let (second, ..) = prepare(&jobs);
 	assert_ne!(first, second);
-	// The first seed's chain is back before the second one's trial.
+	// The first seed's fork returns before the second one's trial.
 	working(&jobs, 1, 9);
 	let (again, stop, _) = prepare(&jobs);
 	assert_eq!(again, first);
 	assert!(!is_stopped(&stop));
 	run(&jobs);
 	done(&jobs, 1, 9);
-	// Another round is none of that.
+	// Another round is not affected.
 	let other = PrepareRequest {
 		round: 6,
 		..prepare_request(3, 60_000)
@@ -178,7 +178,7 @@ fn a_fork_of_the_trial_alone_starts_over_from_what_was_filled() {
 	assert!(is_stopped(&running), "the stale trial is canceled");
 	let other = run(&jobs);
 	assert_eq!(done(&jobs, 1, 9), other);
-	// And back again, after it was done: no root of the other trial is named.
+	// And back again after the trial: no root of the other trial is named.
 	working(&jobs, 1, 8);
 	let first = run(&jobs);
 	assert_ne!(first, other);
@@ -219,7 +219,8 @@ fn after_a_restart_the_same_sizes_are_proved_and_the_same_root_is_named() {
 		Err(Refusal::NotServed),
 		"no committee"
 	);
-	// It may be attested at once: the proof is needed for openings only. It comes to the same, though it knows less.
+	// The root may be attested at once: only openings need the proof. A restored job computes the same
+	// proof.
 	assert_eq!(done(&last, 1, 9), root);
 	prepare(&last);
 	let (_, prepared, seed, roots, _) = begin(&last);
@@ -272,6 +273,6 @@ fn boundary_of_jobs_that_are_kept() {
 		assert_eq!(jobs.prove(&request(worker)), Ok(Progress::Working));
 	}
 	assert!(jobs.prove(&request(99)).is_err());
-	// What is kept is asked for as before.
+	// Kept jobs are requested as before.
 	assert_eq!(jobs.prove(&request(5)), Ok(Progress::Working));
 }

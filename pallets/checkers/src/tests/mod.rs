@@ -7,4 +7,5 @@ mod model;
 mod operator;
 mod prune;
 mod seats;
+mod story;
 mod world;

@@ -3,3 +3,4 @@
 mod lock;
 mod mint;
 mod sale;
+mod story;

@@ -23,6 +23,7 @@ mod rent;
 mod slashing;
 mod stake;
 mod standings;
+mod story;
 mod time;
 mod update;
 mod views;
