@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the documentation of all crates, with a front page that leads through them.
-# shellcheck source=scripts/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
 	cat <<-HELP
