@@ -309,8 +309,8 @@ fn a_line_that_is_only_claimed_is_found_out() {
 	}
 }
 
-/// The verdicts of the seats on a worker that is not our agent. Each seat has its own window: all at the same
-/// time, or this many seconds apart.
+/// The verdicts of the seats on a worker that is not our agent. Each seat has its own window: all at the
+/// same time, or this many seconds apart.
 fn seats(
 	lines: &Lines,
 	claimed: (u32, u32),

@@ -152,7 +152,8 @@ pub enum Command {
 		#[arg(long, value_enum, default_value_t = Issue::NotServing)]
 		reason: Issue,
 	},
-	/// Closes an order that is past its end or its deadline, or whose worker failed. Any account may do this.
+	/// Closes an order that is past its end or its deadline, or whose worker failed. Any account may do
+	/// this.
 	Close {
 		/// Number of the order.
 		order: u32,

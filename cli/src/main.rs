@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 		.with_writer(std::io::stderr)
 		.without_time()
 		.with_target(false)
-		.with_ansi(output::coloured(&std::io::stderr()))
+		.with_ansi(output::colored(&std::io::stderr()))
 		.init();
 
 	let runtime = match tokio::runtime::Builder::new_multi_thread()

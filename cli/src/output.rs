@@ -201,7 +201,7 @@ impl Facts {
 
 /// Makes text bold if standard output takes colors.
 pub fn bold(text: &str) -> String {
-	if coloured(&io::stdout()) {
+	if colored(&io::stdout()) {
 		format!("\u{1b}[1m{text}\u{1b}[0m")
 	} else {
 		text.into()
@@ -209,7 +209,7 @@ pub fn bold(text: &str) -> String {
 }
 
 /// Returns whether a stream takes colors: it is a terminal, and `NO_COLOR` is not set.
-pub fn coloured(stream: &impl IsTerminal) -> bool {
+pub fn colored(stream: &impl IsTerminal) -> bool {
 	let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
 	!plain && stream.is_terminal()
 }

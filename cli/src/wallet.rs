@@ -79,8 +79,8 @@ impl Wallet {
 	/// Returns the secret of the wallet's client key, which connects to its orders:
 	/// `H(b"kaisar/client", secret)`.
 	///
-	/// It is derived from the wallet, so nothing needs to be stored, and another machine with the same wallet
-	/// can connect too. It does not reveal the wallet's secret.
+	/// It is derived from the wallet, so nothing needs to be stored, and another machine with the same
+	/// wallet can connect too. It does not reveal the wallet's secret.
 	pub fn client_secret(&self) -> [u8; 32] {
 		(b"kaisar/client", self.pair.to_raw_vec()).using_encoded(blake2_256)
 	}

@@ -9,7 +9,7 @@ use kaisar_math::{
 	classes::CLASSES,
 	emission::CHECKERS_RESERVE,
 	members::{self, Members},
-	price::{self, HOUR, Utilisation},
+	price::{self, HOUR, Utilization},
 	reward::{self, Division, Work, WorkerReward},
 	score, stake, tiers,
 };
@@ -109,16 +109,16 @@ impl Machine {
 
 	/// Returns the rent of `blocks`, at the prices of a development chain: a GPU and hour costs as many KAI
 	/// as it scores.
-	fn rent(&self, blocks: u32, utilisation: Utilisation, plan: Perbill) -> u128 {
+	fn rent(&self, blocks: u32, utilization: Utilization, plan: Perbill) -> u128 {
 		let reference = u128::from(self.hardware().class_score) * KAI / 100;
-		let unit = price::unit_price(reference, utilisation, plan).expect("in range");
+		let unit = price::unit_price(reference, utilization, plan).expect("in range");
 		unit * u128::from(self.gpus) * u128::from(blocks) / u128::from(HOUR)
 	}
 
 	/// Returns its work in an epoch online, `rented` per cent of which it was rented on demand, as all
 	/// machines with GPUs.
 	fn work(&self, stake: u128, rented: u32) -> Work {
-		let utilisation = Utilisation {
+		let utilization = Utilization {
 			idle: 100 - rented,
 			rented,
 		};
@@ -128,7 +128,7 @@ impl Machine {
 			idle: self.poc(stake, EPOCH - blocks),
 			rented: self.poc(stake, blocks),
 			pod: 3 * self.poc(stake, blocks),
-			fees: reward::fee(self.rent(blocks, utilisation, Perbill::one()), PROTOCOL_FEE).0,
+			fees: reward::fee(self.rent(blocks, utilization, Perbill::one()), PROTOCOL_FEE).0,
 		}
 	}
 
@@ -140,7 +140,7 @@ impl Machine {
 			rented: poc,
 			pod: 3 * poc,
 			fees: reward::fee(
-				self.rent(EPOCH, Utilisation::default(), QUARTER),
+				self.rent(EPOCH, Utilization::default(), QUARTER),
 				PROTOCOL_FEE,
 			)
 			.0,
@@ -299,7 +299,7 @@ pub fn tables() -> String {
 	line(out, head);
 	line(out, vec!["---".into(); 5]);
 	for (n, machine) in MACHINES.iter().enumerate() {
-		let fifth = Utilisation {
+		let fifth = Utilization {
 			idle: 80,
 			rented: 20,
 		};
@@ -574,7 +574,7 @@ pub fn attacks() -> String {
 	for workers in [100, 300, 1_000, 10_000] {
 		let machine = &MACHINES[1];
 		let idle = rewards(workers, 0)[1].idle;
-		let rent = machine.rent(EPOCH, Utilisation::default(), QUARTER);
+		let rent = machine.rent(EPOCH, Utilization::default(), QUARTER);
 		let (fee, rest) = reward::fee(rent, PROTOCOL_FEE);
 		line(
 			out,

@@ -19,8 +19,9 @@ use sp_arithmetic::{PerThing, Perquintill, traits::Saturating};
 
 /// Maximum number of licenses drawn for a committee, whatever the parameters.
 pub const MAX_DRAWS: u32 = 512;
-/// Draws for each unit of a committee's size, as long as all licenses are active. Operators with several hits
-/// and the worker's owner cost some of them; they run out only where few operators hold nearly all licenses.
+/// Draws for each unit of a committee's size, as long as all licenses are active. Operators with several
+/// hits and the worker's owner cost some of them; they run out only where few operators hold nearly all
+/// licenses.
 const DRAWS_A_SEAT: u32 = 8;
 /// Maximum number of votes in a batch.
 pub const BATCH_SIZE: u32 = 64;

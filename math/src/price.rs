@@ -23,14 +23,14 @@ pub const HOUR: u32 = crate::DAY / 24;
 
 /// The utilization of a class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Utilisation {
+pub struct Utilization {
 	/// Number of idle workers.
 	pub idle: u32,
 	/// Number of rented workers.
 	pub rented: u32,
 }
 
-impl Utilisation {
+impl Utilization {
 	/// Returns the rented workers, and all workers, at least 1.
 	fn fraction(self) -> (U256, U256) {
 		let all = U256::from(self.idle) + U256::from(self.rented);
@@ -50,18 +50,18 @@ fn ceil(numerator: U256, denominator: U256) -> Option<u128> {
 	up.try_into().ok()
 }
 
-/// Returns the price of a unit and hour: `⌈reference · (0.75 + 0.20 · utilisation²) · plan⌉`, never zero.
+/// Returns the price of a unit and hour: `⌈reference · (0.75 + 0.20 · utilization²) · plan⌉`, never zero.
 /// `None` on overflow.
 ///
 /// ```
-/// use kaisar_math::price::{Utilisation, unit_price};
+/// use kaisar_math::price::{Utilization, unit_price};
 /// use sp_arithmetic::Perbill;
-/// let half = Utilisation { idle: 5, rented: 5 };
+/// let half = Utilization { idle: 5, rented: 5 };
 /// assert_eq!(unit_price(1_000, half, Perbill::one()), Some(800));
 /// assert_eq!(unit_price(1_000, half, Perbill::from_percent(90)), Some(720));
 /// ```
-pub fn unit_price(reference: u128, utilisation: Utilisation, plan: Perbill) -> Option<u128> {
-	let (rented, all) = utilisation.fraction();
+pub fn unit_price(reference: u128, utilization: Utilization, plan: Perbill) -> Option<u128> {
+	let (rented, all) = utilization.fraction();
 	// 0.75 + 0.20 · r² / n² = (15 n² + 4 r²) / (20 n²), of at most 72 bits.
 	let (squared, whole) = (rented * rented, all * all);
 	let part = whole * U256::from(IDLE) + squared * U256::from(RISE);
@@ -81,25 +81,25 @@ pub fn unit_price(reference: u128, utilisation: Utilisation, plan: Perbill) -> O
 /// assert_eq!(kaisar_math::price::highest_price(1_000), Some(950));
 /// ```
 pub fn highest_price(reference: u128) -> Option<u128> {
-	let full = Utilisation { idle: 0, rented: 1 };
+	let full = Utilization { idle: 0, rented: 1 };
 	unit_price(reference, full, Perbill::one())
 }
 
-/// Returns the price of a unit and hour in a contingency: `⌈(1 + utilisation) · cost · multiplier⌉`. `None`
+/// Returns the price of a unit and hour in a contingency: `⌈(1 + utilization) · cost · multiplier⌉`. `None`
 /// on overflow.
 ///
 /// ```
-/// use kaisar_math::price::{Utilisation, contingency_price};
+/// use kaisar_math::price::{Utilization, contingency_price};
 /// use sp_arithmetic::FixedU128;
-/// let half = Utilisation { idle: 5, rented: 5 };
+/// let half = Utilization { idle: 5, rented: 5 };
 /// assert_eq!(contingency_price(100, FixedU128::from_u32(2), half), Some(300));
 /// ```
 pub fn contingency_price(
 	cost: u128,
 	multiplier: FixedU128,
-	utilisation: Utilisation,
+	utilization: Utilization,
 ) -> Option<u128> {
-	let (rented, all) = utilisation.fraction();
+	let (rented, all) = utilization.fraction();
 	let numerator = U256::from(cost)
 		.checked_mul(multiplier.into_inner().into())?
 		.checked_mul(all + rented)?;
@@ -172,9 +172,9 @@ mod tests {
 	#[test]
 	fn the_published_factors_hold() {
 		for (idle, rented, percent) in [(0, 0, 75), (10, 0, 75), (0, 10, 95), (5, 5, 80)] {
-			let utilisation = Utilisation { idle, rented };
+			let utilization = Utilization { idle, rented };
 			assert_eq!(
-				unit_price(100 * KAI, utilisation, Perbill::one()),
+				unit_price(100 * KAI, utilization, Perbill::one()),
 				Some(percent * KAI),
 				"{idle} idle, {rented} rented"
 			);
@@ -184,21 +184,21 @@ mod tests {
 
 	#[test]
 	fn a_price_is_never_zero_and_never_wraps() {
-		let full = Utilisation {
+		let full = Utilization {
 			idle: 0,
 			rented: u32::MAX,
 		};
-		let most = Utilisation {
+		let most = Utilization {
 			idle: u32::MAX,
 			rented: u32::MAX,
 		};
 		for rate in RATES {
-			assert_eq!(unit_price(1, Utilisation::default(), rate), Some(1));
+			assert_eq!(unit_price(1, Utilization::default(), rate), Some(1));
 			assert!(unit_price(u128::MAX, full, rate).is_some());
 			assert!(unit_price(u128::MAX, most, rate).is_some());
 		}
 		let least = FixedU128::from_inner(1);
-		assert_eq!(contingency_price(1, least, Utilisation::default()), Some(1));
+		assert_eq!(contingency_price(1, least, Utilization::default()), Some(1));
 		let huge = FixedU128::from_inner(u128::MAX);
 		assert_eq!(contingency_price(u128::MAX, huge, full), None);
 		assert_eq!(total(u128::MAX, 2, 1), None);
@@ -213,8 +213,8 @@ mod tests {
 			rented in 0u32..1_000,
 			parts in 1u32..=1_000_000_000,
 		) {
-			let utilisation = Utilisation { idle, rented };
-			let price = unit_price(reference.into(), utilisation, Perbill::from_parts(parts)).unwrap();
+			let utilization = Utilization { idle, rented };
+			let price = unit_price(reference.into(), utilization, Perbill::from_parts(parts)).unwrap();
 			let n = U256::from((idle + rented).max(1));
 			let r = U256::from(rented);
 			let exact = U256::from(reference)
@@ -232,9 +232,9 @@ mod tests {
 			rented in 0u32..1_000_000,
 			more in 0u32..1_000_000,
 		) {
-			let prices = RATES.map(|rate| unit_price(reference, Utilisation { idle, rented }, rate).unwrap());
+			let prices = RATES.map(|rate| unit_price(reference, Utilization { idle, rented }, rate).unwrap());
 			prop_assert!(prices[0] >= prices[1] && prices[1] >= prices[2]);
-			let busier = Utilisation { idle: idle.saturating_sub(more), rented: rented + more.min(idle) };
+			let busier = Utilization { idle: idle.saturating_sub(more), rented: rented + more.min(idle) };
 			prop_assert!(unit_price(reference, busier, RATES[0]).unwrap() >= prices[0]);
 			prop_assert!(prices[0] <= reference, "never above the reference");
 		}

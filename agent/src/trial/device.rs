@@ -150,8 +150,8 @@ pub trait Window: Send + Sync {
 		Ok(None)
 	}
 	/// Returns the rate at which the device reads lines all over the window, each at a place that the line
-	/// before determines, in 10⁹ bytes a second. For benches, as the yardstick of walks; none where it is not
-	/// implemented.
+	/// before determines, in 10⁹ bytes a second. For benches, as the yardstick of walks; none where it is
+	/// not implemented.
 	#[doc(hidden)]
 	fn reads_gbps(&self) -> Result<Option<f64>, DeviceError> {
 		Ok(None)

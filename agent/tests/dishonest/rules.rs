@@ -206,8 +206,8 @@ impl kaisar_agent::rules::Rules for Rules {
 	}
 }
 
-/// The first edition's figures: a share of the planned work counts as the same share of the claim, and a time
-/// above the planned time reduces it in proportion.
+/// The first edition's figures: a share of the planned work counts as the same share of the claim, and a
+/// time above the planned time reduces it in proportion.
 fn relative(
 	job: &Job,
 	roots: &Roots,

@@ -4,7 +4,7 @@ use crate::{pallet::*, *};
 use frame_support::{ensure, traits::EnsureOrigin};
 use frame_system::{ensure_signed, pallet_prelude::OriginFor};
 use kaisar_math::{
-	price::{self, Utilisation},
+	price::{self, Utilization},
 	tiers::MAX_TIER,
 };
 use kaisar_primitives::{
@@ -67,12 +67,12 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn prices_of(class: GpuClass) -> Result<Prices, Error<T>> {
 		let entry = PriceBook::<T>::get(class).ok_or(Error::<T>::NoPrice)?;
 		let (idle, rented) = T::Workers::use_of(class);
-		let utilisation = Utilisation { idle, rented };
+		let utilization = Utilization { idle, rented };
 		if Contingency::<T>::get() {
 			// No plan lowers the price in a contingency, in which machines cost more to run than they earn
 			// otherwise.
 			let Cost { cost, multiplier } = entry.cost.ok_or(Error::<T>::NoPrice)?;
-			let price = price::contingency_price(cost, multiplier, utilisation)
+			let price = price::contingency_price(cost, multiplier, utilization)
 				.ok_or(Error::<T>::NoPrice)?;
 			return Ok(Prices {
 				on_demand: price,
@@ -83,7 +83,7 @@ impl<T: Config> Pallet<T> {
 		let reference = entry.reference.ok_or(Error::<T>::NoPrice)?;
 		let rates: PlanRates = T::PlanRates::get();
 		let price = |plan: Plan| {
-			price::unit_price(reference, utilisation, plan.rate(&rates)).ok_or(Error::<T>::NoPrice)
+			price::unit_price(reference, utilization, plan.rate(&rates)).ok_or(Error::<T>::NoPrice)
 		};
 		Ok(Prices {
 			on_demand: price(Plan::OnDemand)?,

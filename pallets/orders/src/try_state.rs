@@ -22,9 +22,9 @@ impl<T: Config> Pallet<T> {
 		Self::try_down()
 	}
 
-	/// Checks invariant 1: the amount charged for an order is, to the unit, the sum of the amounts in escrow,
-	/// paid, taken as fee, paid to the treasury, refunded and credited. The escrow of a closed order is
-	/// empty.
+	/// Checks invariant 1: the amount charged for an order is, to the unit, the sum of the amounts in
+	/// escrow, paid, taken as fee, paid to the treasury, refunded and credited. The escrow of a closed order
+	/// is empty.
 	fn try_ledgers() -> Result<(), TryRuntimeError> {
 		for order in Orders::<T>::iter_values() {
 			ensure!(
@@ -60,8 +60,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 3: the sum of all credits is that of accounts and of escrow, and the pot has at least
-	/// as much KAI above its existential deposit.
+	/// Checks invariant 3: the sum of all credits is that of accounts and of escrow, and the pot has at
+	/// least as much KAI above its existential deposit.
 	fn try_credits() -> Result<(), TryRuntimeError> {
 		let mut credits: Balance = 0;
 		for order in Orders::<T>::iter_values() {
@@ -81,8 +81,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 4: an open order with a worker is the one that this worker serves; a worker serves no
-	/// other.
+	/// Checks invariant 4: an open order with a worker is the one that this worker serves; a worker serves
+	/// no other.
 	fn try_workers() -> Result<(), TryRuntimeError> {
 		let round = T::Checks::next_round();
 		let mut served = BTreeMap::<WorkerId, OrderId>::new();

@@ -175,9 +175,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 6: counters are of rounds that were not swept. An operator has no more commitments in
-	/// a round than batches, and no more openings than commitments; in a round in flight the unopened ones
-	/// are in its slots.
+	/// Checks invariant 6: counters are of rounds that were not swept. An operator has no more commitments
+	/// in a round than batches, and no more openings than commitments; in a round in flight the unopened
+	/// ones are in its slots.
 	fn try_counters() -> Result<(), TryRuntimeError> {
 		let mut unopened = BTreeMap::<(RoundIndex, OperatorId), u32>::new();
 		for ((operator, _, _), commitment) in Commitments::<T>::iter() {
@@ -210,8 +210,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 7: in a round in flight, the numbers of an operator's open seats differ and are below
-	/// its count of seats.
+	/// Checks invariant 7: in a round in flight, the numbers of an operator's open seats differ and are
+	/// below its count of seats.
 	fn try_numbers() -> Result<(), TryRuntimeError> {
 		let mut numbers = BTreeSet::new();
 		for (_, last) in LastChecks::<T>::iter() {
@@ -236,7 +236,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 8: a record of withheld commitments counts at least one, and is not of a later epoch.
+	/// Checks invariant 8: a record of withheld commitments counts at least one, and is not of a later
+	/// epoch.
 	fn try_withheld() -> Result<(), TryRuntimeError> {
 		let epoch = T::CurrentEpoch::get();
 		for (_, withheld) in Withheld::<T>::iter() {

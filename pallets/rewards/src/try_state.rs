@@ -58,8 +58,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 0: a class with references has a score, and its references are valid and in the order
-	/// of their rounds.
+	/// Checks invariant 0: a class with references has a score, and its references are valid and in the
+	/// order of their rounds.
 	fn try_classes() -> Result<(), TryRuntimeError> {
 		for (class, all) in ClassReferences::<T>::iter() {
 			ensure!(
@@ -145,8 +145,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 1: Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers what
-	/// it owes.
+	/// Checks invariant 1: Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers
+	/// what it owes.
 	fn try_pots() -> Result<(), TryRuntimeError> {
 		for pot in [Pot::Providers, Pot::Checkers] {
 			let mut all = Carry::<T>::get(pot).ensure_add(Owed::<T>::get(pot))?;

@@ -164,8 +164,8 @@ fn only_a_census_credits_idle_time() {
 
 #[test]
 fn no_consensus_in_a_census_buys_no_solitary_check() {
-	// It once marked the worker for the next spot round, which credited hours to the one of several identities
-	// that had their only GPU by then.
+	// It once marked the worker for the next spot round, which credited hours to the one of several
+	// identities that had their only GPU by then.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		CheckPeriod::set(1);
 		add_worker(0, WorkerState::Online, None);

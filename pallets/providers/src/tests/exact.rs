@@ -301,8 +301,8 @@ proptest! {
 		..ProptestConfig::default()
 	})]
 
-	/// Whatever was moved between the parts of a pool, a slash takes the same rate of each of them, rounded
-	/// down, or the whole of a part whose shares would fall below the lowest price.
+	/// A slash takes the same rate of each part of a pool, rounded down, or the whole of a part whose shares
+	/// would fall below the lowest price, however stake moved between the parts before.
 	#[test]
 	fn every_part_loses_the_same_rate(moves in prop::collection::vec(a_move(), 1..60)) {
 		let mut pool = StakePool::default();

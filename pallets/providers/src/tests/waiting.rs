@@ -334,8 +334,8 @@ proptest! {
 		..ProptestConfig::default()
 	})]
 
-	/// Whatever an account does between a finding and its slash, its final balance is at most the one it
-	/// would have without acting, and the balances of the others are unchanged.
+	/// By no calls between a finding and its slash does an account end with more than it would have without
+	/// acting, and the balances of the others are unchanged.
 	#[test]
 	fn nobody_gains_by_moving_around_a_slash(
 		before in prop::collection::vec(

@@ -22,7 +22,7 @@ impl Model {
 				.count() as u32
 		};
 		let (idle, rented) = (of(WorkerState::Online), of(WorkerState::Rented));
-		let utilisation = ratio(rented, (idle + rented).max(1));
+		let utilization = ratio(rented, (idle + rented).max(1));
 		let entry = self.book.get(&class)?;
 		let price = |exact: BigRational| whole(exact.ceil());
 		if self.contingency {
@@ -33,11 +33,11 @@ impl Model {
 			);
 			let one = ratio(1, 1);
 			let all =
-				price((one + utilisation) * BigRational::from(BigInt::from(cost)) * multiplier)?;
+				price((one + utilization) * BigRational::from(BigInt::from(cost)) * multiplier)?;
 			return Some([all; 3]);
 		}
 		let base = BigRational::from(BigInt::from(entry.reference?))
-			* (ratio(75, 100) + ratio(20, 100) * &utilisation * &utilisation);
+			* (ratio(75, 100) + ratio(20, 100) * &utilization * &utilization);
 		Some([
 			price(base.clone())?,
 			price(&base * ratio(90, 100))?,
