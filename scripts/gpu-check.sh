@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that a GPU has to show, in one run on a bare machine: whether each kernel computes what plain code does, what
-# they reach beside yardsticks, the figures for the class, a whole trial, and two identities on one GPU. Leaves a report.
+# All checks of a GPU, in one run on a bare machine: the results of each kernel against the processor's,
+# their pace beside yardsticks, the figures for the class, a whole trial, and two identities on one GPU.
+# Leaves a report.
 set -Eeuo pipefail
 
 usage() {
@@ -9,23 +10,23 @@ usage() {
 		       scripts/gpu-check.sh build FOLDER
 		       scripts/gpu-check.sh --try [--built FOLDER] [--report FILE] [PART …]
 
-		Checks the first NVIDIA GPU, or the one that --gpu names. The machine needs its driver, and no network, compiler or
-		library but that. Takes about seven minutes on an H100, and leaves one report of JSON. Without names it runs all:
-		  kernels      every kernel against plain code
+		Checks the first NVIDIA GPU, or the one that --gpu names. The machine needs only its driver: no network, compiler
+		or library. Takes about seven minutes on an H100, and leaves one JSON report. Without PART it runs all:
+		  kernels      every kernel against the processor's code
 		  bench        products, walks and turns beside cuBLAS and a plain copy, and each part of a window
-		  calibrate    the figures that the GPU's class is held to
+		  calibrate    the reference figures of the GPU's class
 		  identities   two identities at once, each with the class's pace and half of its memory: both must be too slow
-		  trial        a whole trial of the machine, judged as a committee would
+		  trial        a whole trial of the machine, judged by a committee's rules
 
-		  build FOLDER     only compile, pack and say how large it is (needs the checkout)
-		  --built FOLDER   run what lies in this folder, and compile nothing
+		  build FOLDER     only compile and pack into FOLDER, and print the size (needs the checkout)
+		  --built FOLDER   run the programs in FOLDER instead of those beside this script
 		  --report FILE    the report (default: gpu-check.json)
-		  --class CLASS    the class, where the driver's name does not tell it
-		  --gpu GPU        bus id or UUID, as kaisar-agent detect lists them
-		  --try            on software that plays a GPU, at small sizes: shows only that this script works
+		  --class CLASS    the GPU's class, if its name does not show it
+		  --gpu GPU        bus id or UUID; kaisar-agent detect lists them
+		  --try            run on software Vulkan, at small sizes: shows only that this script works
 
 		environment:
-		  KAISAR_GPU_CHECK_SECS   give a part up after this time (default: 240)
+		  KAISAR_GPU_CHECK_SECS   timeout of a part in seconds (default: 240)
 	HELP
 }
 
@@ -76,7 +77,7 @@ wanted() { [[ ${#PARTS[@]} -eq 0 || " ${PARTS[*]} " == *" $1 "* ]]; }
 
 [[ -n "$BUILT" ]] || BUILT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 AGENT="$BUILT/kaisar-agent"
-[[ -x "$AGENT" && -x "$BUILT/gpu-bench" ]] || die "$BUILT has no kaisar-agent and gpu-bench" "make it with scripts/gpu-check.sh build FOLDER"
+[[ -x "$AGENT" && -x "$BUILT/gpu-bench" ]] || die "$BUILT does not contain kaisar-agent and gpu-bench" "make them with scripts/gpu-check.sh build FOLDER, and pass --built FOLDER"
 
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT
@@ -88,7 +89,7 @@ if [[ -n "$CLASS" ]]; then CLAIM=(--class "$CLASS"); fi
 if [[ -n "$TRY" && -z "$CLASS" ]]; then CLAIM=(--class 1); fi
 FAILED=()
 
-# Runs a part, whose lines of JSON go to a file, and goes on with the next one if it fails.
+# Runs a part, whose lines of JSON go to a file. If it fails, notes that and continues.
 part() {
 	local name=$1 status=0
 	shift
@@ -98,12 +99,12 @@ part() {
 	grep -v '^$' "$FOLDER/$name.err" | cut -c 1-300 | tail -n 20 >&2 || true
 	if ((status)); then
 		FAILED+=("$name")
-		printf '%s: failed with %s\n' "$name" "$status" >&2
+		printf '%s: failed with exit code %s (124: it ran longer than %s s, see KAISAR_GPU_CHECK_SECS)\n' "$name" "$status" "$SECS" >&2
 	fi
 	cut -c 1-400 "$FOLDER/$name"
 }
 
-# The value of a field of a line of JSON.
+# Prints the value of a field of a line of JSON.
 field() { sed -nE 's/.*"'"$1"'":"?([^,"}]*).*/\1/p' | sed -n 1p; }
 
 if wanted kernels; then part kernels "$AGENT" kernels --json "${GPUS[@]}"; fi
@@ -124,7 +125,7 @@ if wanted identities; then
 	memory=$(field memoryGb <"$FOLDER/calibrate")
 	if [[ -z "$turns" || -z "$memory" ]]; then
 		FAILED+=(identities)
-		printf 'identities: there is no pace to compare with\n' >&2
+		printf 'identities: skipped, since calibrate gave no pace to compare with; see its error above\n' >&2
 	else
 		both=("${calibrate[@]}" --runs 3 --memory-gb $((memory * 47 / 100 > 0 ? memory * 47 / 100 : 1)))
 		[[ -z "$TRY" ]] || both=("${calibrate[@]}" --runs 1 --try-mib 8)
@@ -139,9 +140,9 @@ if wanted identities; then
 			grep -m1 '^{' "$FOLDER/$one" >>"$FOLDER/identities" || cat "$FOLDER/$one" >&2
 			# A GPU passes at 10 / 13.8 of its class's pace.
 			if [[ -z "$pace" ]] || ((pace * 138 >= turns * 100)) && [[ -z "$TRY" ]]; then
-				FAILED+=("identities: the $one kept its class, with ${pace:-no} turns of $turns")
+				FAILED+=("identities: the $one identity kept its class, with ${pace:-no} turns of $turns")
 			else
-				printf '%s of two: %s turns in 10 s, where one alone has %s\n' "$one" "$pace" "$turns"
+				printf 'identities: the %s of two has %s turns in 10 s; one alone has %s\n' "$one" "$pace" "$turns"
 			fi
 		done
 	fi
@@ -154,7 +155,7 @@ if wanted trial; then
 	part trial "${trial[@]}"
 fi
 
-# One document.
+# The report, as one document.
 text() { sed 's/\\/\\\\/g; s/"/\\"/g' | tr -d '\n'; }
 {
 	printf '{\n  "date": "%s",\n  "tried_only": %s,\n' "$(date -u +%F)" "$([[ -n "$TRY" ]] && echo true || echo false)"
@@ -177,4 +178,4 @@ text() { sed 's/\\/\\\\/g; s/"/\\"/g' | tr -d '\n'; }
 	printf '\n}\n'
 } >"$REPORT"
 say "the report: $REPORT"
-if ((${#FAILED[@]})); then die "failed: ${FAILED[*]}" "the report has what was measured"; fi
+if ((${#FAILED[@]})); then die "failed: ${FAILED[*]}" "see the errors above; $REPORT has the other measurements"; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the CUDA kernels of agent/cuda/ to the PTX that is committed beside them, which drivers compile for the GPU that
-# they find.
+# Compiles the CUDA kernels of agent/cuda/ to the PTX that is committed beside them, which drivers compile
+# for the machine's GPU.
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -14,19 +14,18 @@ usage() {
 		usage: scripts/ptx.sh [build | check]
 
 		  build   compile the kernels, and replace agent/cuda/ptx/ (the default)
-		  check   compile them elsewhere and compare, and have them assembled for every kind of GPU that they are for: no
-		          register may be spilled
+		  check   compile them to a temporary folder and compare, and assemble them for every kind of GPU that they
+		          support: no register may be spilled
 
-		The compiler comes from PyPI (${NVCC_PACKAGES[*]}), into a folder of its own. Without network, check says so and
-		passes.
+		The compiler comes from PyPI, into its own folder. Without network, check notes that and passes.
 
 		environment:
-		  KAISAR_NVCC   the folder of the compiler (default: $NVCC_FOLDER)
+		  KAISAR_NVCC   the compiler's folder (default: $NVCC_FOLDER)
 	HELP
 }
 
-# Of each file: its source, what it is compiled for, the PTX that it is written in (the lowest that has its instructions:
-# every version more shuts out drivers), and the GPUs that it is assembled for in a check.
+# For each file: its source, its target, its PTX version (the lowest that has its instructions: every higher
+# version excludes drivers), and the GPUs that it is assembled for in a check.
 FILES=(
 	'base_75    base    75  6.3 75 80 86 89'
 	'base_90    base    90  7.8 90 100 120'
@@ -36,10 +35,10 @@ FILES=(
 	'product_90a hopper 90a 8.0 90a'
 )
 
-# Threads of a block of the kernels whose code does not say it.
+# Threads of a block of the kernels whose code does not state them.
 declare -A THREADS=([product_hopper]=256 [product_hopper_apart]=384)
 
-# Fetches the compiler, unless it is there.
+# Fetches the compiler, unless present.
 fetch_nvcc() {
 	NVCC_ROOT="$NVCC_FOLDER/nvidia/cu13"
 	[[ ! -x "$NVCC_ROOT/bin/nvcc" ]] || return 0
@@ -65,7 +64,7 @@ compile() {
 		(
 			"$NVCC_ROOT/bin/nvcc" -std=c++17 -O3 -Werror all-warnings -ptx "-arch=compute_$target" "-DKAISAR_ARCH=${target%a}0" \
 				"$KAISAR_ROOT/agent/cuda/$source.cu" -o "$folder/$name.raw"
-			# Without the compiler's own remarks; in the lowest version.
+			# Without the compiler's own comments, and in the lowest version.
 			sed -E '/^\/\//d; /^$/d; s/^\.version .*/.version '"$version"'/' "$folder/$name.raw" >"$folder/$name.ptx"
 			rm "$folder/$name.raw"
 		) &
@@ -73,12 +72,12 @@ compile() {
 	done
 	local job
 	for job in "${jobs[@]}"; do
-		wait "$job" || die "a kernel does not compile" "see the compiler's words above"
+		wait "$job" || die "a kernel does not compile" "see the compiler's errors above"
 	done
 }
 
-# Has the files assembled, which shows that their version has all instructions; prints what each kernel takes, and fails if
-# registers are spilled or a multiprocessor has too few for one block.
+# Assembles the files, which shows that their version has all instructions; prints each kernel's registers,
+# and fails if registers are spilled or a multiprocessor has too few for one block.
 assemble() {
 	local folder=$1 file name target targets said kernel registers spills threads all failed=()
 	for file in "${FILES[@]}"; do
@@ -86,18 +85,18 @@ assemble() {
 		for target in $targets; do
 			said=$("$NVCC_ROOT/bin/ptxas" -v "-arch=sm_$target" "$folder/$name.ptx" -o /dev/null 2>&1) ||
 				die "$name cannot be assembled for sm_$target: $said"
-			# C75…: matrix products that wait for each other, which is said without a warning.
+			# C75…: serialized matrix products, which the assembler reports without a warning.
 			[[ "$said" != *warning* && "$said" != *'(C75'* ]] || die "$name, assembled for sm_$target: $said"
 			while read -r kernel registers spills; do
 				threads=$(awk -v entry=".entry $kernel(" 'index($0, entry) { on = 1 } on && /^\.maxntid/ { print $2 + 0; exit } on && /^{/ { exit }' \
 					"$folder/$name.ptx")
 				threads=${threads:-${THREADS[$kernel]:-}}
-				[[ -n "$threads" ]] || die "nothing says how many threads a block of $kernel has"
+				[[ -n "$threads" ]] || die "the number of threads of a block of $kernel is unknown" "add it to THREADS in scripts/ptx.sh"
 				printf '    %-12s sm_%-4s %-20s %3d registers, %s bytes spilled, %d threads\n' "$name" "$target" "$kernel" "$registers" "$spills" "$threads"
-				# Registers are given eight by eight, to warps four by four.
+				# Registers are allocated in eights, to warps in fours.
 				all=$(((registers + 7) / 8 * 8 * ((threads + 127) / 128 * 128)))
-				((all <= 65536)) || failed+=("$kernel on sm_$target takes $all registers of 65536")
-				[[ "$spills" == 0 ]] || failed+=("$kernel on sm_$target spills $spills bytes")
+				((all <= 65536)) || failed+=("$kernel on sm_$target takes $all registers; a multiprocessor has 65536")
+				[[ "$spills" == 0 ]] || failed+=("$kernel on sm_$target spills $spills bytes; none are allowed")
 			done < <(awk '/Compiling entry/ { split($0, part, "\x27"); kernel = part[2] } /spill stores/ && kernel { spills = $5 }
 				/Used [0-9]+ registers/ { match($0, /Used [0-9]+/); print kernel, substr($0, RSTART + 5, RLENGTH - 5), spills; kernel = "" }' <<<"$said")
 		done
@@ -115,11 +114,11 @@ main() {
 	esac
 	if ! fetch_nvcc; then
 		[[ "$act" == check ]] || die "the compiler cannot be fetched" "see KAISAR_NVCC in scripts/ptx.sh --help"
-		note "the compiler of CUDA cannot be fetched here: the committed PTX was not compared with a fresh build"
+		note "CUDA's compiler cannot be fetched: the committed PTX was not compared with a fresh build"
 		return
 	fi
 	folder=$(mktemp -d)
-	# shellcheck disable=SC2064 # the folder of now
+	# shellcheck disable=SC2064 # expands now, since the variable is local
 	trap "rm -rf '$folder'" EXIT
 	compile "$folder"
 	if [[ "$act" == build ]]; then
@@ -128,7 +127,7 @@ main() {
 		return
 	fi
 	diff -rq "$folder" "$KAISAR_ROOT/agent/cuda/ptx" ||
-		die "the PTX in agent/cuda/ptx is not what agent/cuda compiles to" "run scripts/ptx.sh and commit what it writes"
+		die "the PTX in agent/cuda/ptx differs from what agent/cuda compiles to" "run scripts/ptx.sh and commit its output"
 	assemble "$folder"
 }
 

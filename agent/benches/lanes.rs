@@ -19,7 +19,7 @@ use kaisar_agent::trial::{
 		Filled, LEGS, Lane, Run, State, WORDS, digest_of, keys_of, lane_key, pair, stage_key,
 		stage_leaves,
 	},
-	memory::Memory,
+	memory::MappedMemory,
 	ram::{CELL, PAGE},
 };
 use kernels::{Kernel, TABLE};
@@ -420,7 +420,7 @@ fn main() {
 		gib.parse::<u64>().ok()
 	});
 	let pages = (gib.unwrap_or(4) << 30) / PAGE as u64;
-	let mut memory = Memory::new(pages).expect("there is memory");
+	let mut memory = MappedMemory::new(pages).expect("there is memory");
 	memory.fill(&[1; 32], || true);
 	let memory = memory.cells();
 	// 0.1 s of a lane.

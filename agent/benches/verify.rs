@@ -1,5 +1,5 @@
-//! Cost to a checker of verifying one GPU's openings of the full size (n = 4,096), on one core:
-//! `cargo bench -p kaisar-agent --bench verify`.
+//! A checker's cost of verifying one GPU's openings of the full size (n = 4,096), on one core: `cargo bench
+//! -p kaisar-agent --bench verify`.
 
 #[path = "../tests/compute/made.rs"]
 mod made;

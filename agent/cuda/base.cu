@@ -1,7 +1,7 @@
-// What surrounds the products of a trial: fill, trees, walks, and lines that are shown.
+// The kernels of a trial other than products: fill, trees, walks, and gathering lines.
 #include "hash.h"
 
-// A block of 64 bytes a thread.
+// One block of 64 bytes per thread.
 KERNEL(256) fill(Fill p) {
 	const uint32_t each = p.n / 64;
 	const uint64_t at = (uint64_t)block_index() * 256 + thread_index();
@@ -12,16 +12,16 @@ KERNEL(256) fill(Fill p) {
 		p.rows[4 * at + part] = uint4{out[4 * part], out[4 * part + 1], out[4 * part + 2], out[4 * part + 3]};
 }
 
-// The place of a level's nodes.
+// Returns the place of a level's nodes.
 DEVICE uint4 *nodes_at(const Tree &p, uint32_t level, uint32_t place) {
 	return p.nodes + 2 * (uint64_t)(2 * p.count - (2 * p.count >> level) + place);
 }
 
-// Waits until the product has made the part of the matrix in which a byte lies.
+// Waits until the product has finished the part of the matrix that contains a byte.
 DEVICE void wait_for_part(const Tree &p, uint32_t byte) {
 	const uint32_t row = byte / p.n, column = byte % p.n;
 	const uint32_t *done = p.done + row / DONE_ROWS * (p.n / DONE_COLUMNS) + column / DONE_COLUMNS;
-	// A GPU that does not come to it in minutes never does; its driver would wait for the kernel for ever.
+	// A part that takes minutes never comes, and the driver would wait for this kernel forever.
 	uint32_t polls = 0;
 	while (load_acquire(done) != p.epoch) {
 		give_way();
@@ -29,18 +29,18 @@ DEVICE void wait_for_part(const Tree &p, uint32_t byte) {
 	}
 }
 
-// The leaf over a line.
+// Computes the leaf over a line.
 DEVICE Words leaf_of(const Tree &p, uint32_t line) {
 	const uint4 *from = p.lines + (uint64_t)line * PARTS;
 	auto block_at = [&](uint32_t block) {
-		// Parts of the matrix come one after the other.
+		// Parts of the matrix are finished one after the other.
 		if (p.done && block % (DONE_COLUMNS / 64) == 0) wait_for_part(p, line * LINE + 64 * block);
 		return message_at(from + 4 * block);
 	};
 	Words value = p.key;
 	Message message = block_at(0);
 	NOT_UNROLLED for (uint32_t block = 1; block <= LINE / 64; block++) {
-		// Is on its way while the block before is hashed.
+		// Loads while the previous block is hashed.
 		Message next = message;
 		if (block < LINE / 64) next = block_at(block);
 		value = compress(p.one, value, message, line, 0);
@@ -49,7 +49,7 @@ DEVICE Words leaf_of(const Tree &p, uint32_t line) {
 	return value;
 }
 
-// Reduces the nodes of a level, `width` of them, to one, which is the first; `first` is the place of the first.
+// Reduces `width` nodes of a level to one, left in `values[0]`; `first` is the place of the first node.
 DEVICE void reduce(const Tree &p, Words *values, uint32_t width, uint32_t level, uint32_t first) {
 	const uint32_t me = thread_index();
 	while (width > 1) {
@@ -68,14 +68,14 @@ DEVICE void reduce(const Tree &p, Words *values, uint32_t width, uint32_t level,
 	sync_block();
 }
 
-// What follows from a root.
+// Stores a root, and the values derived from it.
 DEVICE void follow(const Tree &p, Words *values) {
 	const uint32_t me = thread_index();
 	if (me == 0) put_words(p.roots + 2 * (uint64_t)p.root, values[0]);
 	if (p.after == NOTHING) return;
 	const Words none = {};
 	if (p.after == TURN) {
-		// This step's root is the last of the turn's.
+		// This step's root is the turn's last.
 		Words root = values[0];
 		if (me < STEPS - 1) root = words_at(p.roots + 2 * (uint64_t)(p.first + me));
 		sync_block();
@@ -100,13 +100,13 @@ DEVICE void follow(const Tree &p, Words *values) {
 	}
 }
 
-// A line a thread; the last block that is done goes on from the blocks' nodes to the root, and what follows from it.
-// With `done`, it may run beside the product that makes the matrix.
+// One line per thread; the last block to finish continues from the blocks' nodes to the root, and the values
+// derived from it. With `done`, it may run beside the product that makes the matrix.
 KERNEL_BESIDE(LEAVES, 8) tree(Tree p) {
 	Words *values = (Words *)shared_memory();
 	uint32_t *last = (uint32_t *)(values + LEAVES);
 	const uint32_t me = thread_index(), each = p.count < LEAVES ? p.count : LEAVES, blocks = p.count / each;
-	// Without a product beside it, it needs all that is before it; and what begins after it may rely on that.
+	// Without a product beside it, it needs all preceding work, and later kernels may rely on that wait.
 	if (!p.done) wait_for_those_before();
 	let_next_begin();
 	if (me < each) {
@@ -135,8 +135,8 @@ KERNEL_BESIDE(LEAVES, 8) tree(Tree p) {
 		reduce(p, values, width, level, 0);
 		if (me == 0) *p.arrived = 0;
 		follow(p, values);
-		// Whoever waits for this kernel waits for those before it, too: it is not over before this block is. The others
-		// make room meanwhile.
+		// A wait for this kernel thus covers the preceding ones: it is not over before this block is. The
+		// other blocks have left their multiprocessors meanwhile.
 		wait_for_those_before();
 	}
 }
@@ -146,10 +146,10 @@ DEVICE uint32_t mix_word(uint32_t h) {
 	return h ^ h >> 13;
 }
 
-// Sixteen threads a lane, each with every sixteenth part of 16 bytes of its line.
+// Sixteen threads per lane, each with every sixteenth 16-byte part of its line.
 KERNEL_BESIDE(LANE * LANES, 4) walk(Walk p) {
 	const uint32_t me = thread_index() % LANE, lane = block_index() * LANES + thread_index() / LANE;
-	// In its warp.
+	// Index in the warp.
 	const uint32_t next = (thread_index() & 16) | ((me + 1) % LANE);
 	wait_for_those_before();
 	const uint32_t kappa = load_fresh(&p.state->kappa);
@@ -180,7 +180,7 @@ KERNEL_BESIDE(LANE * LANES, 4) walk(Walk p) {
 	UNROLLED for (int i = 0; i < 4; i++) state[i * LANE] = s[i];
 }
 
-// A line a block, by a thread for each 16 bytes: the line, then its path from the leaf up.
+// One line per block, with a thread for each 16 bytes: the line, then its path from the leaf up.
 KERNEL(PARTS) gather(Gather p) {
 	const uint32_t line = p.which[block_index()], me = thread_index();
 	uint4 *out = p.out + (uint64_t)block_index() * (PARTS + 2 * p.levels);
@@ -191,8 +191,8 @@ KERNEL(PARTS) gather(Gather p) {
 	}
 }
 
-// Lines all over the window, each one's place from the line before, with as little arithmetic as that takes: the yardstick of
-// walks.
+// Reads lines all over the window, each one's place derived from the line before, with the least possible
+// arithmetic: the yardstick of walks.
 KERNEL_BESIDE(LANE * LANES, 4) reads(Walk p) {
 	const uint32_t me = thread_index() % LANE, lane = block_index() * LANES + thread_index() / LANE;
 	uint32_t *state = (uint32_t *)(p.z + (uint64_t)lane * PARTS + me);

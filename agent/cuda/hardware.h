@@ -1,6 +1,6 @@
-// All that kernels ask of the hardware: one function for each instruction or group of instructions, so that the same
-// kernels also run on the processor (emulator/, for tests). Sources: NVIDIA's "PTX ISA", the section of each
-// instruction.
+// The kernels' interface to the hardware: one function for each instruction or group of instructions, so
+// that the same kernels also run on the processor (emulator/, for tests). Source: NVIDIA's "PTX ISA", the
+// section of each instruction.
 #pragma once
 
 #ifdef KAISAR_EMULATED
@@ -10,129 +10,130 @@
 #include <cstdint>
 
 #define DEVICE __device__ __forceinline__
-// A function that is called: there is one copy of it.
+// A function that is called, not inlined: its code exists once.
 #define CALLED __device__ __noinline__
-// A kernel by its name in PTX, and the most threads of a block.
+// A kernel by its name in PTX, with the maximum threads of a block.
 #define KERNEL(most_threads) extern "C" __global__ void __launch_bounds__(most_threads)
-// The same where at least `blocks` of them must fit on a multiprocessor.
+// The same, if at least `blocks` blocks must fit on a multiprocessor.
 #define KERNEL_BESIDE(most_threads, blocks) extern "C" __global__ void __launch_bounds__(most_threads, blocks)
 #define UNROLLED _Pragma("unroll")
 #define NOT_UNROLLED _Pragma("unroll 1")
 
-// -- Who runs --------------------------------------------------------------------------------------------------------
+// -- Indices -----------------------------------------------------------------------------------------------
 
 DEVICE uint32_t thread_index() { return threadIdx.x; }
 DEVICE uint32_t block_index() { return blockIdx.x; }
 DEVICE uint32_t block_count() { return gridDim.x; }
 
-// -- Words -----------------------------------------------------------------------------------------------------------
+// -- Words -------------------------------------------------------------------------------------------------
 
 DEVICE uint32_t rotate_left(uint32_t word, uint32_t by) { return __funnelshift_l(word, word, by); }
 DEVICE uint32_t rotate_right(uint32_t word, uint32_t by) { return __funnelshift_r(word, word, by); }
-// The upper half of a product of 64 bits.
+// Returns the upper half of a 64-bit product.
 DEVICE uint32_t high_product(uint32_t a, uint32_t b) { return __umulhi(a, b); }
-// a + b, where `one` is 1 and the compiler does not know: multiplications have a unit of their own, which hashes leave idle
-// while they wait for the one that turns and xors words.
+// Returns a + b. `one` is 1, which the compiler does not know: multiplications have their own unit, idle
+// while hashes wait for the unit that rotates and xors words.
 DEVICE uint32_t sum_by(uint32_t one, uint32_t a, uint32_t b) {
 	uint32_t sum;
 	asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(one), "r"(b));
 	return sum;
 }
-// Four bytes of two words, by their numbers: b's are 4 … 7.
+// Selects four bytes of two words by their numbers; b's are 4 … 7.
 DEVICE uint32_t bytes_of(uint32_t a, uint32_t b, uint32_t which) { return __byte_perm(a, b, which); }
 
-// -- Threads of a block ----------------------------------------------------------------------------------------------
+// -- Threads of a block ------------------------------------------------------------------------------------
 
 DEVICE void sync_block() { __syncthreads(); }
-// Waits for `THREADS` threads of a block at one of its barriers; barrier 0 is sync_block's.
+// Waits for `THREADS` threads of a block at one of its barriers; sync_block uses barrier 0.
 template <int BARRIER, int THREADS> DEVICE void sync_some() {
 	asm volatile("bar.sync %0, %1;" ::"n"(BARRIER), "n"(THREADS) : "memory");
 }
-// A word of another thread of the warp. All of its threads call it together.
+// Returns a word of another thread of the warp. All of the warp's threads call it together.
 DEVICE uint32_t shuffle(uint32_t word, uint32_t from) { return __shfl_sync(~0u, word, (int)from); }
 DEVICE uint32_t shuffle_xor(uint32_t word, uint32_t by) { return __shfl_xor_sync(~0u, word, (int)by); }
 
 extern __shared__ __align__(1024) uint8_t shared_start[];
-// The block's shared memory, at a multiple of 1,024.
+// Returns the block's shared memory, aligned to 1,024 bytes.
 DEVICE uint8_t *shared_memory() { return shared_start; }
-// Its address as instructions take it.
+// Returns its address for instructions.
 DEVICE uint32_t shared_address(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
 
-// -- Blocks that run at the same time --------------------------------------------------------------------------------
+// -- Blocks that run at the same time ----------------------------------------------------------------------
 
-// Reads a word that another block wrote, and sees all that it wrote before.
+// Reads a word from another block, and sees all that block's earlier writes.
 DEVICE uint32_t load_acquire(const uint32_t *from) {
 	uint32_t word;
 	asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(from) : "memory");
 	return word;
 }
-// Reads a word as other blocks wrote it last, not as this multiprocessor may remember it.
+// Reads the last word that other blocks wrote, bypassing this multiprocessor's cache.
 DEVICE uint32_t load_fresh(const uint32_t *from) {
 	uint32_t word;
 	asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(from) : "memory");
 	return word;
 }
-// Writes a word; who sees it sees all that was written before.
+// Writes a word; a reader of it by load_acquire sees all earlier writes.
 DEVICE void store_release(uint32_t *to, uint32_t word) {
 	asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
 }
-// Adds to a word, and returns what was there; sees all that was written before by those who added before.
+// Adds to a word, and returns its old value; sees all earlier writes of the previous adders.
 DEVICE uint32_t add_in_order(uint32_t *to, uint32_t word) {
 	uint32_t before;
 	asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(before) : "l"(to), "r"(word) : "memory");
 	return before;
 }
-// Gives way to others, for about 100 ns.
+// Yields to others for about 100 ns.
 DEVICE void give_way() { __nanosleep(100); }
 // Ends the kernel with an error.
 DEVICE void give_up() { __trap(); }
 
-// The next kernel of the stream may begin, if it was launched to begin early ("programmatic dependent launch"), once
-// all blocks have said so.
+// Permits the stream's next kernel to start, if it was launched to start early ("programmatic dependent
+// launch"), once all blocks have called this.
 DEVICE void let_next_begin() {
 #if __CUDA_ARCH__ >= 900
 	asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-// Waits until the kernels before are over, where this one was launched to begin early, and sees what they wrote.
+// Waits until the preceding kernels are over, if this one was launched to start early, and sees their
+// writes.
 DEVICE void wait_for_those_before() {
 #if __CUDA_ARCH__ >= 900
 	asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-// -- Copies to shared memory, Ampere and newer -----------------------------------------------------------------------
+// -- Copies to shared memory, Ampere and newer -------------------------------------------------------------
 
 #if __CUDA_ARCH__ >= 800
-// Copies 16 bytes; they are there when the group is waited for.
+// Copies 16 bytes, complete once their group has been waited for.
 DEVICE void copy_16(uint32_t to, const void *from) {
 	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
-// The copies since the group before are a group.
+// Makes the copies since the previous group a group.
 DEVICE void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Waits for all of the thread's groups but the last few.
+// Waits for all of the thread's groups except the last `BUT`.
 template <int BUT> DEVICE void wait_for_groups() { asm volatile("cp.async.wait_group %0;" ::"n"(BUT) : "memory"); }
 #endif
 
-// -- Products of a warp ----------------------------------------------------------------------------------------------
+// -- Products of a warp ------------------------------------------------------------------------------------
 
-// Four 8 × 8 matrices of 16 bits, here 8 rows of 16 bytes each: thread l of the warp names row l % 8 of matrix l / 8, and
-// gets bytes 4 (l % 4) … of row l / 4 of each.
+// Loads four 8 × 8 matrices of 16 bits, here 8 rows of 16 bytes each: thread l of the warp gives row l % 8
+// of matrix l / 8, and gets bytes 4 (l % 4) … of row l / 4 of each.
 DEVICE void load_matrices(uint32_t (&out)[4], uint32_t row) {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
 		: "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(row) : "memory");
 }
 
-// 8 × 8 sums of 16 products each, Turing and newer: thread l has bytes 4 (l % 4) … of row l / 4 of both factors, and
-// sums 2 (l % 4) and the next of row l / 4.
+// Adds to 8 × 8 sums of 16 products each, Turing and newer: thread l has bytes 4 (l % 4) … of row l / 4 of
+// both factors, and sums 2 (l % 4) and the next of row l / 4.
 DEVICE void multiply_8x8x16(int &c0, int &c1, uint32_t a, uint32_t b) {
 	asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
 		: "+r"(c0), "+r"(c1) : "r"(a), "r"(b));
 }
 
 #if __CUDA_ARCH__ >= 800
-// 16 × 8 sums of 32 products each. The first factor is four parts of 8 rows and 16 bytes: rows 0 … 7 and 8 … 15, then
-// the same for the upper bytes; the second two.
+// Adds to 16 × 8 sums of 32 products each. The first factor is four parts of 8 rows and 16 bytes: rows 0 … 7
+// and 8 … 15, then the same for the upper bytes; the second factor is two.
 DEVICE void multiply_16x8x32(int (&c)[2], int (&below)[2], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
 				 "{%0, %1, %2, %3};"
@@ -141,17 +142,17 @@ DEVICE void multiply_16x8x32(int (&c)[2], int (&below)[2], const uint32_t (&a)[4
 }
 #endif
 
-// -- Hopper: clusters, bulk copies, products of a warp group ---------------------------------------------------------
+// -- Hopper: clusters, bulk copies, products of a warp group -----------------------------------------------
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #include <cuda.h>
 using TensorMap = CUtensorMap;
 #define CONSTANT_PARAMETER const __grid_constant__
-// A kernel whose blocks come in clusters of two, and whose threads have `registers` registers.
+// A kernel whose blocks form clusters of two, and whose threads have `registers` registers.
 #define KERNEL_OF_PAIRS(threads, registers)                                                                          \
 	extern "C" __global__ void __maxnreg__(registers) __cluster_dims__(2, 1, 1)
 
-// The registers of a group of four warps from here on, of those that the block has.
+// Change the registers of a group of four warps from here on, within those of the block.
 template <int LEFT> DEVICE void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(LEFT)); }
 template <int NOW> DEVICE void more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(NOW)); }
 
@@ -160,28 +161,28 @@ DEVICE uint32_t rank_in_cluster() {
 	asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
 	return rank;
 }
-// Waits for all threads of the cluster. Orders nothing: what is to be seen has orders of its own.
+// Waits for all threads of the cluster. Orders no memory accesses: those that need order have their own.
 DEVICE void meet_cluster() {
 	asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
-// The same; what threads did before is done, also in other blocks' shared memory.
+// The same, and all earlier accesses are complete, including those to other blocks' shared memory.
 DEVICE void sync_cluster() {
 	asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// Barriers in shared memory. They turn to the next phase when `count` have arrived and all bytes that are expected are
-// there.
+// Barriers in shared memory. Their phase completes when `count` threads and all expected bytes have arrived.
 DEVICE void barrier_init(uint32_t barrier, uint32_t count) {
 	asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
-// The other blocks of the cluster see them.
+// Makes initialized barriers visible to the other blocks of the cluster.
 DEVICE void barriers_are_made() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 // Arrives, and expects bytes.
 DEVICE void barrier_expect(uint32_t barrier, uint32_t bytes) {
 	asm volatile("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
-// Arrives at the same barrier of a block of the cluster. Orders nothing but what the thread did before in its own block: a
-// wider order costs a fence each time, and who waits for this only has bulk copies overwrite what was read.
+// Arrives at the same barrier of a block of the cluster. Orders only the thread's earlier accesses in its
+// own block: a wider order costs a fence each time, and after waiting for this, only bulk copies overwrite
+// what was read.
 DEVICE void barrier_arrive(uint32_t barrier, uint32_t block) {
 	asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
 				 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(barrier), "r"(block) : "memory");
@@ -193,14 +194,14 @@ DEVICE void barrier_wait(uint32_t barrier, uint32_t parity) {
 				 "@done bra.uni over;\nbra.uni again;\nover:\n}" ::"r"(barrier), "r"(parity) : "memory");
 }
 
-// What kernels before wrote is seen by bulk copies.
+// Makes earlier kernels' writes visible to bulk copies.
 DEVICE void before_bulk_copies() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
-// Copies a box of a matrix of two dimensions; its bytes arrive at the barrier.
+// Copies a box of a two-dimensional matrix; its bytes arrive at the barrier.
 DEVICE void copy_box(uint32_t to, const TensorMap *map, int x, int y, uint32_t barrier) {
 	asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
 				 "[%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
 }
-// Copies a box of five dimensions, of which only the first and the last do not begin at 0, to both blocks of the
+// Copies a box of five dimensions, of which all but the first and the last begin at 0, to both blocks of the
 // cluster, to the same place and barrier in each.
 DEVICE void copy_box_to_both(uint32_t to, const TensorMap *map, int x, int last, uint32_t barrier) {
 	asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
@@ -208,21 +209,22 @@ DEVICE void copy_box_to_both(uint32_t to, const TensorMap *map, int x, int last,
 				 ::"r"(to), "l"(map), "r"(x), "r"(0), "r"(last), "r"(barrier), "h"((uint16_t)3) : "memory");
 }
 
-// Names a matrix in shared memory to `multiply_64x256x32`: rows of 128 bytes, eight by eight, each eight swizzled over
-// 128 bytes.
+// Describes a matrix in shared memory to `multiply_64x256x32`: rows of 128 bytes in groups of eight, each
+// group swizzled over 128 bytes.
 DEVICE uint64_t matrix_at(uint32_t at) {
 	return (uint64_t)((at & 0x3FFFF) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
-// Registers and shared memory are ready for the products that follow.
+// Orders accesses to registers and shared memory before the products that follow.
 DEVICE void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void end_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Waits for all groups of products but the last few.
+// Waits for all groups of products except the last `BUT`.
 template <int BUT> DEVICE void wait_for_products() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(BUT) : "memory"); }
 
 #define EIGHT(d, at) "+r"(d[at]), "+r"(d[at + 1]), "+r"(d[at + 2]), "+r"(d[at + 3]), "+r"(d[at + 4]), "+r"(d[at + 5]), "+r"(d[at + 6]), "+r"(d[at + 7])
 #define THIRTY_TWO(d, at) EIGHT(d, at), EIGHT(d, at + 8), EIGHT(d, at + 16), EIGHT(d, at + 24)
-// 64 × 256 sums of 32 products each, by a warp group. Thread l of warp w has sums 8 j + 2 (l % 4) and the next of rows
-// 16 w + l / 4 (d[4 j], d[4 j + 1]) and eight below (d[4 j + 2], d[4 j + 3]). Adds to them if `add` is not 0.
+// Computes 64 × 256 sums of 32 products each, by a warp group. Thread l of warp w has sums 8 j + 2 (l % 4)
+// and the next of rows 16 w + l / 4 (d[4 j], d[4 j + 1]) and eight below (d[4 j + 2], d[4 j + 3]). Adds to
+// them if `add` is not 0.
 DEVICE void multiply_64x256x32(int (&d)[128], uint64_t a, uint64_t b, int add) {
 	asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
 				 "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 {"

@@ -43,14 +43,14 @@ DEVICE void quarter_round(uint32_t one, uint32_t &a, uint32_t &b, uint32_t &c, u
 	b = rotate_right(b ^ c, 7);
 }
 
-// The first half of C(cv, m, low + 2³² · high). `one` is 1 (see sum_by).
+// Computes the first half of C(cv, m, low + 2³² · high). `one` is 1 (see sum_by).
 DEVICE Words compress(uint32_t one, const Words &cv, const Message &message, uint32_t low, uint32_t high) {
 	constexpr int ORDER[16] = {2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8};
 	int order[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 	uint32_t v[16] = {cv.word[0], cv.word[1], cv.word[2], cv.word[3], cv.word[4], cv.word[5], cv.word[6], cv.word[7],
 		0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, low, high, 64, 0};
 	const uint32_t *m = message.word;
-	// Unrolled, the order is known and costs nothing.
+	// In unrolled code the order is constant and costs nothing.
 	UNROLLED for (int round = 0; round < 7; round++) {
 		UNROLLED for (int at = 0; at < 4; at++)
 			quarter_round(one, v[at], v[at + 4], v[at + 8], v[at + 12], m[order[2 * at]], m[order[2 * at + 1]]);
@@ -66,18 +66,18 @@ DEVICE Words compress(uint32_t one, const Words &cv, const Message &message, uin
 	return out;
 }
 
-// The same where it is one of many: a copy each would be megabytes of code.
+// The same for call sites of which there are many: inlined, they would be megabytes of code.
 CALLED Words compress_one(uint32_t one, Words cv, Message message, uint32_t low, uint32_t high) {
 	return compress(one, cv, message, low, high);
 }
 
-// A node of a tree.
+// Computes a node of a tree.
 DEVICE Words node_of(uint32_t one, const Words &key, uint32_t level, uint32_t place, const Words &left,
 	const Words &right) {
 	return compress_one(one, key, message_of(left, right), place, level << 24);
 }
 
-// Block `counter` of S(key, stream, row).
+// Computes block `counter` of S(key, stream, row).
 DEVICE void chacha8(uint32_t (&out)[16], const Words &key, uint32_t counter, uint32_t stream, uint32_t row) {
 	uint32_t first[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574, key.word[0], key.word[1], key.word[2],
 		key.word[3], key.word[4], key.word[5], key.word[6], key.word[7], counter, 0, stream, row};

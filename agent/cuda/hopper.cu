@@ -1,30 +1,31 @@
-// The product on Hopper's matrix units. Blocks stay on their multiprocessors and take one tile of 128 × 256 after the
-// other, in clusters of two that share the tile's part of X. Two groups of four warps multiply, each 64 rows of the tile.
-// The second is some stages behind the first, so that one of them mixes while the other multiplies.
+// The product on Hopper's matrix units. Blocks are persistent and take one tile of 128 × 256 after the
+// other, in clusters of two that share the tile's part of X. Two groups of four warps multiply, each 64 rows
+// of the tile. The second is some stages behind the first, so that one mixes while the other multiplies.
 //
-// There are two kernels. In the first a thread of the second group copies, which is the last to need a stage: two blocks of
-// `tree` fit on the multiprocessor beside its eight warps. In the other a third group copies, and nothing fits beside, since
-// registers are given to warps by fours.
+// There are two kernels. In the first a thread of the second group copies, since that group is the last to
+// need a stage: two blocks of `tree` fit on the multiprocessor beside its eight warps. In the other a third
+// group copies, and nothing fits beside it, since registers are allocated to warps in fours.
 #include "trial.h"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(KAISAR_EMULATED)
 constexpr uint32_t ROWS = 128, COLUMNS = 256, DEEP = 128, STAGES = 4, CLUSTER = 2, GROUP = 128;
 // Bytes of a stage: its part of A, and of X.
 constexpr uint32_t PART_A = ROWS * DEEP, PART_X = COLUMNS * DEEP;
-// Stages that the second group is behind. The first cannot get further ahead than all.
+// Stages that the second group is behind. The first cannot get further ahead than all of them.
 constexpr uint32_t BEHIND = STAGES - 1;
 
-// The block's place in its cluster, and its barriers: a stage is there, a stage is free, the first group is ahead.
+// The block's rank in its cluster, and its barriers: a stage is full, a stage is empty, the first group is
+// ahead.
 struct Shared {
 	uint32_t rank, parts_a, parts_x, full, empty, lead;
 };
 
-// Tiles of a cluster, one after the other.
+// The sequence of a cluster's tiles.
 struct Tiles {
 	uint32_t down, across, first, step, count, rank;
 
-	// Bands of up to 16, each line's parts one after the other: when the last tiles are done, a tree beside the product has
-	// hashed all of a line but its last part.
+	// Bands of up to 16, each line's parts one after the other: when the last tiles are done, a tree beside
+	// the product has hashed each line except its last part.
 	DEVICE void place(uint32_t tile, uint32_t &i, uint32_t &j) const {
 		const uint32_t band = down <= 16 ? down : 8, of_band = band * across, lines = across * COLUMNS / LINE;
 		i = tile / of_band * band + tile % of_band % band;
@@ -35,7 +36,7 @@ struct Tiles {
 	}
 };
 
-// Copies stage after stage, each as soon as it is free: one thread of a block.
+// Copies stage after stage, each as soon as it is empty: one thread of a block.
 struct Copier {
 	const TensorMap *map_a, *map_x;
 	Shared shared;
@@ -67,8 +68,9 @@ struct Copier {
 	}
 };
 
-// `map_a`: boxes of 128 columns and 128 rows. `map_x`: the rows of X in the order of row_at, as dimensions column,
-// 2 rows, 4 × 16 rows, 8 × 2 rows, 64 rows; boxes of 128 columns and 128 rows. `APART`: a third group copies.
+// `map_a`: boxes of 128 columns and 128 rows. `map_x`: the rows of X in the order of row_at, as dimensions
+// column, 2 rows, 4 × 16 rows, 8 × 2 rows, 64 rows; boxes of 128 columns and 128 rows. `APART`: a third
+// group copies.
 template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, const TensorMap *map_x, const Product &p) {
 	Shared shared;
 	shared.parts_a = shared_address(shared_memory());
@@ -80,7 +82,7 @@ template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, cons
 	if (thread_index() == 0) {
 		for (uint32_t stage = 0; stage < STAGES; stage++) {
 			barrier_init(shared.full + 8 * stage, 1);
-			// Both groups of both blocks: each part of X comes to both.
+			// Both groups of both blocks: each part of X is copied to both.
 			barrier_init(shared.empty + 8 * stage, 2 * CLUSTER);
 		}
 		barrier_init(shared.lead, 1);
@@ -144,7 +146,7 @@ template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, cons
 			wait_for_products<0>();
 			release(before);
 			if (tile == tiles.first) {
-				// Only now κ is needed: the tree over X may have been on its way until here.
+				// κ is needed only now: until here the tree over X may still run.
 				wait_for_those_before();
 				kappa = p.state ? load_fresh(&p.state->kappa) : 0;
 				let_next_begin();
@@ -165,7 +167,7 @@ template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, cons
 			}
 		}
 	}
-	// A block that is over must not be written to, nor its barriers arrived at.
+	// A block must not end while others still write to it or arrive at its barriers.
 	sync_cluster();
 }
 

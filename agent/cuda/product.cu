@@ -1,5 +1,6 @@
-// The product on the matrix units of a warp: Turing's instructions, or those of Ampere, Ada and newer. Blocks of threads
-// compute tiles, each warp 64 × 64 sums of them; both factors' parts of 64 columns come through shared memory.
+// The product on the matrix units of a warp: Turing's instructions, or those of Ampere, Ada and newer. Each
+// block computes a tile, each of its warps 64 × 64 sums of it; both factors go through shared memory in
+// stages of 64 columns.
 #include "trial.h"
 
 // Columns of a stage, in bytes, and rows and columns of a warp.
@@ -9,16 +10,17 @@ constexpr uint32_t DEEP = 64, WARP = 64;
 template <uint32_t ROWS, uint32_t COLUMNS, uint32_t STAGES> struct Tile {
 	static constexpr uint32_t THREADS = ROWS / WARP * (COLUMNS / WARP) * 32;
 	static constexpr uint32_t STAGE = (ROWS + COLUMNS) * DEEP;
-	// Parts of 16 bytes that a thread copies a stage.
+	// Parts of 16 bytes that a thread copies per stage.
 	static constexpr uint32_t COPIED = STAGE / 16 / THREADS;
 
 	const Product &p;
 	uint32_t i, j;
 
-	// Part `part` of row `row` of a stage. Eight rows of the same part lie in different banks.
+	// Returns the place of part `part` of row `row` in a stage. The same part of eight rows lies in
+	// different banks.
 	static DEVICE uint32_t place(uint32_t row, uint32_t part) { return row * DEEP + ((part ^ (row >> 1 & 3)) << 4); }
 
-	// From where a thread copies its part number `at` of a stage, and to where.
+	// Returns the source of a thread's copy number `at` for a stage, and sets its destination.
 	DEVICE const uint8_t *from(uint32_t at, uint32_t k, uint32_t &to) const {
 		const uint32_t number = at * THREADS + thread_index(), row = number / 4, part = number % 4;
 		to = place(row, part);
@@ -26,7 +28,7 @@ template <uint32_t ROWS, uint32_t COLUMNS, uint32_t STAGES> struct Tile {
 		return start + k * DEEP + part * 16;
 	}
 
-	// Adds a stage's products to the warp's sums: of each eight rows and eight columns, two a thread.
+	// Adds a stage's products to the warp's sums: of each eight rows and eight columns, two per thread.
 	static DEVICE void add(int (&sums)[WARP / 8][WARP / 8][2], uint32_t stage) {
 		const uint32_t warp = thread_index() / 32, lane = thread_index() % 32;
 		const uint32_t row = warp / (COLUMNS / WARP) * WARP, column = ROWS + warp % (COLUMNS / WARP) * WARP;
@@ -79,14 +81,14 @@ template <uint32_t ROWS, uint32_t COLUMNS, uint32_t STAGES> struct Tile {
 		}
 		NOT_UNROLLED for (uint32_t k = 0; k < stages; k++) {
 			wait_for_groups<STAGES - 2>();
-			// All copies of this stage are there, and nobody reads the stage before any more.
+			// All copies of this stage have arrived, and no thread reads the previous stage any more.
 			sync_block();
 			if (k + STAGES - 1 < stages) copy(k + STAGES - 1);
 			end_group();
 			add(sums, shared + k % STAGES * STAGE);
 		}
 #else
-		// Through registers: the next stage is on its way while this one is multiplied.
+		// Through registers: the next stage loads while this one is multiplied.
 		uint4 held[COPIED];
 		auto load = [&](uint32_t k) {
 			UNROLLED for (uint32_t at = 0; at < COPIED; at++) {

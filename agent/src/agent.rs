@@ -375,7 +375,7 @@ impl Inbox for Pushed {
 			.introduce(introduction.genesis, claim, origin)
 	}
 
-	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal> {
+	fn receive(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal> {
 		let claim = SeatClaim {
 			round: push.trial.round,
 			worker: push.trial.worker,
@@ -392,7 +392,7 @@ impl Inbox for Pushed {
 			return Err(Refusal::Bad);
 		}
 		self.report.reached();
-		self.rounds.hear(agent, push);
+		self.rounds.receive(agent, push);
 		Ok(())
 	}
 }

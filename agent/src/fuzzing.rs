@@ -284,7 +284,7 @@ fn echo(bytes: &[u8]) {
 		let (from, to) = tokio::io::split(here);
 		let counter = std::sync::Arc::new(bandwidth::Counter::default());
 		let now = tokio::time::Instant::now();
-		let window = bandwidth::Window::new(now, std::time::Duration::from_millis(2));
+		let window = bandwidth::MeasureWindow::new(now, std::time::Duration::from_millis(2));
 		let offer = bandwidth::Offer::steady(1 << 20);
 		let measured = bandwidth::measure(from, to, [7; 32], 0, window, offer, counter.clone());
 		let answer = async {

@@ -430,8 +430,8 @@ impl Hardware {
 	/// missing.
 	pub fn claim(&self, detected: Option<WorkerSpec>) -> Result<WorkerSpec, Vec<&'static str>> {
 		let mut missing = Vec::new();
-		let mut say = |name, told: Option<u32>, found: Option<u32>| {
-			told.or(found).unwrap_or_else(|| {
+		let mut say = |name, given: Option<u32>, found: Option<u32>| {
+			given.or(found).unwrap_or_else(|| {
 				missing.push(name);
 				0
 			})
@@ -610,18 +610,18 @@ mod tests {
 		};
 		assert_eq!(Hardware::default().claim(Some(found)), Ok(found));
 
-		let told = Hardware {
+		let given = Hardware {
 			upload: Some(100),
 			count: Some(1),
 			..Default::default()
 		};
-		let claim = told.claim(Some(found)).expect("nothing is missing");
+		let claim = given.claim(Some(found)).expect("nothing is missing");
 		assert_eq!(
 			(claim.upload_mbps, claim.gpu_count, claim.gpu_class),
 			(100, 1, 11)
 		);
 
-		let missing = told.claim(None).expect_err("most is missing");
+		let missing = given.claim(None).expect_err("most is missing");
 		assert_eq!(
 			missing,
 			[

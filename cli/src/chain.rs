@@ -41,7 +41,7 @@ type InBlock = TransactionInBlock<Config, OnlineClientAtBlockImpl<Config>>;
 type Methods = LegacyRpcMethods<RpcConfigFor<Config>>;
 
 /// Timeout of connecting, and of each answer of the node.
-const PATIENCE: Duration = Duration::from_secs(30);
+const NODE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Number of blocks in which a signed transaction can be included.
 const MORTALITY: u64 = 64;
 /// Length of a view function's id in bytes.
@@ -55,14 +55,14 @@ pub struct Chain {
 	url: String,
 }
 
-/// The chain's state after one block. Reads of one `At` are consistent.
-pub struct At {
+/// The chain's state after one block. Reads of one `BlockState` are consistent.
+pub struct BlockState {
 	state: State,
 	url: String,
 }
 
 /// A call that was included in a block and succeeded.
-pub struct Done {
+pub struct IncludedCall {
 	/// The block's number.
 	pub block: u64,
 	/// The block's hash.
@@ -77,11 +77,11 @@ pub struct Done {
 
 /// State of a call's block to wait for, and a timeout.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct InclusionWait {
 	/// Wait until the block is finalized, not only in the best chain.
 	pub finalized: bool,
 	/// Timeout.
-	pub limit: Duration,
+	pub timeout: Duration,
 }
 
 impl Chain {
@@ -97,10 +97,10 @@ impl Chain {
 			let client = OnlineClient::from_backend(Arc::new(backend)).await?;
 			Ok::<_, subxt::Error>((rpc, client))
 		};
-		let (rpc, client) = match timeout(PATIENCE, connect).await {
+		let (rpc, client) = match timeout(NODE_TIMEOUT, connect).await {
 			Ok(Ok(connected)) => connected,
 			Ok(Err(error)) => return Err(cannot(plainly(error))),
-			Err(_) => return Err(cannot(format!("no answer in {} s", PATIENCE.as_secs()))),
+			Err(_) => return Err(cannot(format!("no answer in {} s", NODE_TIMEOUT.as_secs()))),
 		};
 		Ok(Self {
 			client,
@@ -116,28 +116,28 @@ impl Chain {
 	}
 
 	/// Returns the state after the best block.
-	pub async fn best(&self) -> Result<At> {
+	pub async fn best(&self) -> Result<BlockState> {
 		let best = async {
 			let hash = self.methods.chain_get_block_hash(None).await?;
 			let hash = hash.ok_or_else(|| subxt::Error::other_str("it has no best block"))?;
 			let block = BlockRef::from_hash(hash);
 			Ok::<_, subxt::Error>(self.client.at_block(block).await?)
 		};
-		match timeout(PATIENCE, best).await {
-			Ok(Ok(state)) => Ok(At {
+		match timeout(NODE_TIMEOUT, best).await {
+			Ok(Ok(state)) => Ok(BlockState {
 				state,
 				url: self.url.clone(),
 			}),
-			Ok(Err(error)) => Err(lost(&self.url, error)),
+			Ok(Err(error)) => Err(node_failed(&self.url, error)),
 			Err(_) => Err(silent(&self.url)),
 		}
 	}
 
 	/// Subscribes to new best blocks.
 	pub async fn blocks(&self) -> Result<Blocks<'_>> {
-		match timeout(PATIENCE, self.methods.chain_subscribe_new_heads()).await {
+		match timeout(NODE_TIMEOUT, self.methods.chain_subscribe_new_heads()).await {
 			Ok(Ok(heads)) => Ok(Blocks { chain: self, heads }),
-			Ok(Err(error)) => Err(lost(&self.url, error)),
+			Ok(Err(error)) => Err(node_failed(&self.url, error)),
 			Err(_) => Err(silent(&self.url)),
 		}
 	}
@@ -145,7 +145,7 @@ impl Chain {
 	/// Returns the encoded address record that the agent with this key signed, if the node has one.
 	pub async fn agent_address(&self, agent: [u8; 32]) -> Result<Option<Vec<u8>>> {
 		let asked: Result<Result<Option<String>, rpcs::Error>, _> = timeout(
-			PATIENCE,
+			NODE_TIMEOUT,
 			self.rpc.request(
 				"kaisar_agentAddress",
 				rpc_params![format!("0x{}", hex::encode(agent))],
@@ -161,7 +161,7 @@ impl Chain {
 				))
 				.advise("name another node with --url or KAISAR_URL"));
 			}
-			Ok(Err(error)) => return Err(lost(&self.url, error)),
+			Ok(Err(error)) => return Err(node_failed(&self.url, error)),
 			Err(_) => return Err(silent(&self.url)),
 		};
 		let Some(text) = answer else {
@@ -169,7 +169,7 @@ impl Chain {
 		};
 		hex::decode(text.strip_prefix("0x").unwrap_or(&text))
 			.map(Some)
-			.map_err(|_| lost(&self.url, "the agent's address record is not hexadecimal"))
+			.map_err(|_| node_failed(&self.url, "the agent's address record is not hexadecimal"))
 	}
 
 	/// Signs a call, submits it, and waits until it was included and succeeded.
@@ -177,17 +177,17 @@ impl Chain {
 		&self,
 		wallet: &Wallet,
 		call: &DynamicPayload<Data>,
-		patience: Patience,
-	) -> Result<Done> {
+		wait: InclusionWait,
+	) -> Result<IncludedCall> {
 		let name = format!("{}.{}", call.pallet_name(), call.call_name());
 		let mut progress = Progress::spinner(format!("submitting {name}"));
-		let deadline = Instant::now() + patience.limit;
+		let deadline = Instant::now() + wait.timeout;
 		let at = self.best().await?;
 		let last = at.state.block_number() + MORTALITY;
 		let late = |what: &str| {
 			Failure::over(format!(
 				"{name} was {what} within {} s",
-				patience.limit.as_secs()
+				wait.timeout.as_secs()
 			))
 			.advise(format!(
 				"it may still be included up to block {last}: check after that block before you send it again, or give \
@@ -198,7 +198,7 @@ impl Chain {
 		let account = wallet.account();
 		let submit = async {
 			let nonce = self.methods.system_account_next_index(&account).await;
-			let nonce = nonce.map_err(|error| lost(&self.url, error))?;
+			let nonce = nonce.map_err(|error| node_failed(&self.url, error))?;
 			let parameters = DefaultExtrinsicParamsBuilder::new()
 				.nonce(nonce)
 				.mortal(MORTALITY)
@@ -220,10 +220,10 @@ impl Chain {
 			let status = timeout_at(deadline, watch.next())
 				.await
 				.map_err(|_| late("not included"))?
-				.ok_or_else(|| lost(&self.url, "it stopped reporting the call's status"))?
+				.ok_or_else(|| node_failed(&self.url, "it stopped reporting the call's status"))?
 				.map_err(|error| self.of_progress(&name, error))?;
 			let block = match status {
-				TransactionStatus::InBestBlock(block) if !patience.finalized => block,
+				TransactionStatus::InBestBlock(block) if !wait.finalized => block,
 				TransactionStatus::InFinalizedBlock(block) => block,
 				TransactionStatus::InBestBlock(_) => {
 					progress.say(format!("{name} is included, but not finalized yet"));
@@ -236,26 +236,29 @@ impl Chain {
 				}
 				_ => continue,
 			};
-			return timeout_at(deadline, self.done(&block))
+			return timeout_at(deadline, self.outcome(&block))
 				.await
 				.map_err(|_| late("not read back"))?;
 		}
 	}
 
 	/// Reads a call's outcome from its block.
-	async fn done(&self, block: &InBlock) -> Result<Done> {
-		let state = block.at().await.map_err(|error| lost(&self.url, error))?;
+	async fn outcome(&self, block: &InBlock) -> Result<IncludedCall> {
+		let state = block
+			.at()
+			.await
+			.map_err(|error| node_failed(&self.url, error))?;
 		let events = block.fetch_events().await;
-		let at = At {
+		let at = BlockState {
 			url: self.url.clone(),
 			state,
 		};
-		let mut done = Done {
+		let mut done = IncludedCall {
 			block: at.state.block_number(),
 			block_hash: format!("{:?}", block.block_hash()),
 			extrinsic: format!("{:?}", block.extrinsic_hash()),
 			fee: None,
-			events: events.map_err(|error| lost(&self.url, error))?,
+			events: events.map_err(|error| node_failed(&self.url, error))?,
 		};
 
 		#[derive(DecodeAsType)]
@@ -292,7 +295,7 @@ impl Chain {
 			ExtrinsicError::EncodeError(_)
 			| ExtrinsicError::PalletNameNotFound(_)
 			| ExtrinsicError::CallNameNotFound { .. } => unknown(name, error),
-			error => lost(&self.url, error),
+			error => node_failed(&self.url, error),
 		}
 	}
 
@@ -301,7 +304,7 @@ impl Chain {
 			TransactionProgressError::TransactionStatusError(error) => {
 				Failure::refused(name, error)
 			}
-			error => lost(&self.url, error),
+			error => node_failed(&self.url, error),
 		}
 	}
 }
@@ -314,16 +317,16 @@ pub struct Blocks<'chain> {
 
 impl Blocks<'_> {
 	/// Waits for the next best block and returns the state after it.
-	pub async fn next(&mut self) -> Result<At> {
+	pub async fn next(&mut self) -> Result<BlockState> {
 		match self.heads.next().await {
 			Some(Ok(_)) => self.chain.best().await,
-			Some(Err(error)) => Err(lost(&self.chain.url, error)),
-			None => Err(lost(&self.chain.url, "the connection ended")),
+			Some(Err(error)) => Err(node_failed(&self.chain.url, error)),
+			None => Err(node_failed(&self.chain.url, "the connection ended")),
 		}
 	}
 }
 
-impl At {
+impl BlockState {
 	/// Returns the block's number.
 	pub fn number(&self) -> u32 {
 		u32::try_from(self.state.block_number()).unwrap_or(u32::MAX)
@@ -349,9 +352,9 @@ impl At {
 			.split_at_checked(QUERY_ID)
 			.ok_or_else(|| unknown(&name, "it has no id"))?;
 		let query = [id, &arguments.encode()].concat();
-		let answer = match timeout(PATIENCE, views.call_raw(Some(&query))).await {
+		let answer = match timeout(NODE_TIMEOUT, views.call_raw(Some(&query))).await {
 			Ok(Ok(answer)) => answer,
-			Ok(Err(error)) => return Err(lost(&self.url, error)),
+			Ok(Err(error)) => return Err(node_failed(&self.url, error)),
 			Err(_) => return Err(silent(&self.url)),
 		};
 		let answer = Result::<Vec<u8>, ViewFunctionDispatchError>::decode_all(&mut &answer[..])
@@ -432,9 +435,11 @@ impl At {
 		let name = format!("{pallet}.{entry}");
 		let address = dynamic::storage::<Keys, Item>(pallet, entry);
 		let storage = self.state.storage();
-		let fetched = match timeout(PATIENCE, storage.try_fetch(address, keys)).await {
+		let fetched = match timeout(NODE_TIMEOUT, storage.try_fetch(address, keys)).await {
 			Ok(Ok(fetched)) => fetched,
-			Ok(Err(StorageError::CannotFetchValue(error))) => return Err(lost(&self.url, error)),
+			Ok(Err(StorageError::CannotFetchValue(error))) => {
+				return Err(node_failed(&self.url, error));
+			}
 			Ok(Err(error)) => return Err(unknown(&name, error)),
 			Err(_) => return Err(silent(&self.url)),
 		};
@@ -444,7 +449,7 @@ impl At {
 	}
 }
 
-impl Done {
+impl IncludedCall {
 	/// Returns the fields of the events of this name that the call deposited, in their order.
 	pub fn events<Fields: DecodeAsFields>(&self, pallet: &str, name: &str) -> Result<Vec<Fields>> {
 		let whole = format!("{pallet}.{name}");
@@ -470,14 +475,14 @@ impl Done {
 	}
 
 	/// Returns the fields of an event that every successful call deposits.
-	pub fn must<Fields: DecodeAsFields>(&self, pallet: &str, name: &str) -> Result<Fields> {
+	pub fn expect_event<Fields: DecodeAsFields>(&self, pallet: &str, name: &str) -> Result<Fields> {
 		self.event(pallet, name)?
 			.ok_or_else(|| unknown(&format!("{pallet}.{name}"), "the event is missing"))
 	}
 }
 
 /// Reports a node that disconnected or gave an invalid answer.
-fn lost(url: &str, why: impl fmt::Display) -> Failure {
+fn node_failed(url: &str, why: impl fmt::Display) -> Failure {
 	let why = plainly(why);
 	Failure::unreachable(format!("the node at {url} failed to answer: {why}"))
 		.advise("check the node, or name another with --url or KAISAR_URL")
@@ -503,7 +508,7 @@ fn plainly(error: impl fmt::Display) -> String {
 
 /// Reports a node that does not answer in time.
 fn silent(url: &str) -> Failure {
-	lost(url, format!("no answer in {} s", PATIENCE.as_secs()))
+	node_failed(url, format!("no answer in {} s", NODE_TIMEOUT.as_secs()))
 }
 
 /// Reports a call, view function, event or type that the chain does not have, or has in another form.

@@ -5,7 +5,7 @@
 
 use crate::{
 	amount::Kai,
-	chain::At,
+	chain::BlockState,
 	failure::Result,
 	types::{
 		Balances, Delegation, DelegationPage, KeyTimeline, Order, Plan, PoolId, Quote, Requirement,
@@ -21,7 +21,7 @@ const PAGE: u32 = 64;
 const AT_ONCE: usize = 16;
 
 /// `System.Account`: the balances of an account, all zero if the chain has no record of it.
-pub async fn balances(at: &At, account: AccountId32) -> Result<Balances> {
+pub async fn balances(at: &BlockState, account: AccountId32) -> Result<Balances> {
 	#[derive(Default, DecodeAsType)]
 	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 	struct Account {
@@ -32,22 +32,22 @@ pub async fn balances(at: &At, account: AccountId32) -> Result<Balances> {
 }
 
 /// `Orders.quote`: the current price of a machine. Fails if the chain refuses to quote it.
-pub async fn quote(at: &At, machine: Requirement, hours: u32, plan: Plan) -> Result<Quote> {
+pub async fn quote(at: &BlockState, machine: Requirement, hours: u32, plan: Plan) -> Result<Quote> {
 	at.try_view("Orders", "quote", (machine, hours, plan)).await
 }
 
 /// `Orders.credits`: an account's credits.
-pub async fn credits(at: &At, account: AccountId32) -> Result<Kai> {
+pub async fn credits(at: &BlockState, account: AccountId32) -> Result<Kai> {
 	at.view("Orders", "credits", (account,)).await
 }
 
 /// `Orders.order`: an order, while the chain keeps it.
-pub async fn order(at: &At, order: u32) -> Result<Option<Order>> {
+pub async fn order(at: &BlockState, order: u32) -> Result<Option<Order>> {
 	at.view("Orders", "order", (order,)).await
 }
 
 /// `Orders.orders_of`: all orders of an account that the chain keeps.
-pub async fn orders_of(at: &At, account: AccountId32) -> Result<Vec<Order>> {
+pub async fn orders_of(at: &BlockState, account: AccountId32) -> Result<Vec<Order>> {
 	let mut orders = Vec::new();
 	let mut from = 0u32;
 	loop {
@@ -63,12 +63,12 @@ pub async fn orders_of(at: &At, account: AccountId32) -> Result<Vec<Order>> {
 }
 
 /// `Providers.worker`: a worker.
-pub async fn worker(at: &At, worker: u32) -> Result<Option<Worker>> {
+pub async fn worker(at: &BlockState, worker: u32) -> Result<Option<Worker>> {
 	at.view("Providers", "worker", (worker,)).await
 }
 
 /// `Providers.workers_of`: all workers of an account, in ascending order.
-pub async fn workers_of(at: &At, account: AccountId32) -> Result<Vec<u32>> {
+pub async fn workers_of(at: &BlockState, account: AccountId32) -> Result<Vec<u32>> {
 	let mut workers: Vec<u32> = Vec::new();
 	loop {
 		let cursor = workers.last().copied();
@@ -86,7 +86,7 @@ pub async fn workers_of(at: &At, account: AccountId32) -> Result<Vec<u32>> {
 
 /// `Providers.idle_workers`: the number of idle workers with these GPUs in this region, of any other tiers.
 /// Machines without GPUs are listed by their CPU tier in place of a number of GPUs.
-pub async fn idle_workers(at: &At, machine: &Requirement) -> Result<u32> {
+pub async fn idle_workers(at: &BlockState, machine: &Requirement) -> Result<u32> {
 	let count = match machine.gpu_class {
 		0 => machine.min_cpu,
 		_ => machine.gpu_count,
@@ -97,7 +97,7 @@ pub async fn idle_workers(at: &At, machine: &Requirement) -> Result<u32> {
 
 /// `Popw.Rounds`: `Bench.disk_mib` of the last round, the size in MiB of a development chain's plots; 0
 /// where plots fill the claimed disk. `None` before the first round.
-pub async fn plot_mib(at: &At) -> Result<Option<u32>> {
+pub async fn plot_mib(at: &BlockState) -> Result<Option<u32>> {
 	#[derive(DecodeAsType)]
 	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 	struct Bench {
@@ -118,23 +118,27 @@ pub async fn plot_mib(at: &At) -> Result<Option<u32>> {
 
 /// `Providers.minimum_stake`: the minimum stake for a worker with these GPUs; `None` if the chain does not
 /// have the class.
-pub async fn minimum_stake(at: &At, gpu_class: u16, gpu_count: u8) -> Result<Option<Kai>> {
+pub async fn minimum_stake(at: &BlockState, gpu_class: u16, gpu_count: u8) -> Result<Option<Kai>> {
 	at.view("Providers", "minimum_stake", (gpu_class, gpu_count))
 		.await
 }
 
 /// `Providers.delegation`: an account's delegation to a worker.
-pub async fn delegation(at: &At, worker: u32, account: AccountId32) -> Result<Delegation> {
+pub async fn delegation(at: &BlockState, worker: u32, account: AccountId32) -> Result<Delegation> {
 	at.view("Providers", "delegation", (worker, account)).await
 }
 
 /// `Providers.unbonding`: an account's stake that is leaving a worker's pool.
-pub async fn unbonding(at: &At, worker: u32, account: AccountId32) -> Result<Vec<Unbonding>> {
+pub async fn unbonding(
+	at: &BlockState,
+	worker: u32,
+	account: AccountId32,
+) -> Result<Vec<Unbonding>> {
 	at.view("Providers", "unbonding", (worker, account)).await
 }
 
 /// `Providers.Workers`: a worker's keys.
-pub async fn worker_keys(at: &At, worker: u32) -> Result<Option<KeyTimeline>> {
+pub async fn worker_keys(at: &BlockState, worker: u32) -> Result<Option<KeyTimeline>> {
 	#[derive(DecodeAsType)]
 	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 	struct Record {
@@ -145,27 +149,27 @@ pub async fn worker_keys(at: &At, worker: u32) -> Result<Option<KeyTimeline>> {
 }
 
 /// `Rewards.vkai`: the vKAI of an account.
-pub async fn vkai(at: &At, account: AccountId32) -> Result<Kai> {
+pub async fn vkai(at: &BlockState, account: AccountId32) -> Result<Kai> {
 	at.view("Rewards", "vkai", (account,)).await
 }
 
 /// `Rewards.claimable`: the vKAI that a checker's operator can claim.
-pub async fn claimable(at: &At, operator: AccountId32) -> Result<Kai> {
+pub async fn claimable(at: &BlockState, operator: AccountId32) -> Result<Kai> {
 	at.view("Rewards", "claimable", (operator,)).await
 }
 
 /// `Rewards.claimable_from`: the amount that the owner of a pool can claim.
-pub async fn claimable_from(at: &At, pool: PoolId) -> Result<Kai> {
+pub async fn claimable_from(at: &BlockState, pool: PoolId) -> Result<Kai> {
 	at.view("Rewards", "claimable_from", (pool,)).await
 }
 
 /// `Rewards.claimable_by`: the amount that a member of a pool can claim.
-pub async fn claimable_by(at: &At, pool: PoolId, member: AccountId32) -> Result<Kai> {
+pub async fn claimable_by(at: &BlockState, pool: PoolId, member: AccountId32) -> Result<Kai> {
 	at.view("Rewards", "claimable_by", (pool, member)).await
 }
 
 /// `Rewards.delegations_of`: the pools that an account is a member of, with the claimable amount of each.
-pub async fn delegations_of(at: &At, account: AccountId32) -> Result<Vec<(PoolId, Kai)>> {
+pub async fn delegations_of(at: &BlockState, account: AccountId32) -> Result<Vec<(PoolId, Kai)>> {
 	let mut delegations = Vec::new();
 	let mut after: Option<PoolId> = None;
 	loop {

@@ -39,7 +39,7 @@ use tokio::{
 };
 
 /// Log target.
-const LOG: &str = "agents";
+const LOG_TARGET: &str = "agents";
 /// Interval between looks for due puts and lookups.
 const TICK: Duration = Duration::from_secs(1);
 /// Interval between puts of a record: peers forget records, and come and go.
@@ -96,7 +96,7 @@ const NEARLY_FULL: usize = MAX_KEPT - MAX_KEPT / 8;
 const MAX_PAST: usize = 16 * MAX_KEPT;
 
 /// Part of the chain's state on which addresses depend.
-pub trait Chain: Send + Sync {
+pub trait ChainReader: Send + Sync {
 	/// Returns whether the agent belongs to a worker or an operator.
 	fn knows(&self, agent: &AgentKey) -> bool;
 
@@ -104,7 +104,7 @@ pub trait Chain: Send + Sync {
 	fn time_ms(&self) -> u64;
 }
 
-impl Chain for FullClient {
+impl ChainReader for FullClient {
 	fn knows(&self, agent: &AgentKey) -> bool {
 		let best = self.info().best_hash;
 		let keys = [
@@ -134,7 +134,7 @@ fn slot_ms(header: &Header) -> Option<u64> {
 pub struct Addresses(Arc<Inner>);
 
 struct Inner {
-	chain: Arc<dyn Chain>,
+	chain: Arc<dyn ChainReader>,
 	state: Mutex<State>,
 	/// Signal that an agent looks for a further agent, or publishes a new record.
 	due: Notify,
@@ -145,9 +145,9 @@ struct Inner {
 #[derive(Default)]
 struct State {
 	/// Records of this node's agents that no newer one has replaced.
-	own: BTreeMap<AgentKey, Own>,
+	own: BTreeMap<AgentKey, OwnRecord>,
 	/// Agents that are looked up, with the time of the next query to the DHT.
-	wanted: BTreeMap<AgentKey, Wanted>,
+	wanted: BTreeMap<AgentKey, Lookup>,
 	/// Stamps and expiries of the records in the DHT's store, expired ones included. Without them an old
 	/// record could replace the new one, since both are authentic.
 	kept: BTreeMap<AgentKey, (u64, Instant)>,
@@ -191,7 +191,7 @@ impl State {
 }
 
 /// Record of an agent of this node.
-struct Own {
+struct OwnRecord {
 	record: Vec<u8>,
 	stamp: u64,
 	/// Time at which the agent last reported a record.
@@ -202,11 +202,12 @@ struct Own {
 	puts: usize,
 }
 
-struct Wanted {
+/// Lookup of an agent.
+struct Lookup {
 	/// Agents of this node that look for it, and the record that was last sent to each.
-	by: BTreeMap<AgentKey, Option<Told>>,
+	by: BTreeMap<AgentKey, Option<SentRecord>>,
 	/// Lookup for users.
-	asked: Option<Asked>,
+	asked: Option<UserLookup>,
 	/// Stamp of an authentic record from the future, until another record is found. Such a record is not
 	/// passed on. If many agents have one, this machine's clock is behind.
 	ahead: Option<u64>,
@@ -219,7 +220,7 @@ struct Wanted {
 
 /// A lookup for users.
 #[derive(Clone, Copy)]
-struct Asked {
+struct UserLookup {
 	/// Time of the first request. It decides which lookup is displaced, so repeated requests cannot lock out
 	/// other users.
 	since: Instant,
@@ -229,7 +230,7 @@ struct Asked {
 
 /// A record that an agent has received.
 #[derive(Clone, Copy)]
-struct Told {
+struct SentRecord {
 	stamp: u64,
 	at: Instant,
 }
@@ -242,7 +243,7 @@ pub struct Parcel {
 	pub found: AddressesFound,
 }
 
-impl Wanted {
+impl Lookup {
 	/// Creates an entry that no agent and no user waits for yet.
 	fn new(now: Instant) -> Self {
 		Self {
@@ -256,7 +257,7 @@ impl Wanted {
 	}
 
 	/// Returns the lookup for users, if it is running.
-	fn asked(&self, now: Instant) -> Option<Asked> {
+	fn asked(&self, now: Instant) -> Option<UserLookup> {
 		self.asked.filter(|asked| now < asked.until)
 	}
 
@@ -267,10 +268,10 @@ impl Wanted {
 	/// Returns the record to send to an agent now, if one is due, and the time at which it was sent one
 	/// before.
 	fn due_for(&self, agent: &AgentKey, now: Instant) -> Option<(Option<Instant>, u64, &Vec<u8>)> {
-		let told = self.by.get(agent)?;
+		let sent = self.by.get(agent)?;
 		let (record, bytes) = self.found.as_ref()?;
-		let due = told.is_none_or(|told| told.stamp < record.stamp || told.at + TELL_AGAIN <= now);
-		due.then_some((told.map(|told| told.at), record.stamp, bytes))
+		let due = sent.is_none_or(|sent| sent.stamp < record.stamp || sent.at + TELL_AGAIN <= now);
+		due.then_some((sent.map(|sent| sent.at), record.stamp, bytes))
 	}
 }
 
@@ -289,7 +290,7 @@ fn record_at(key: &[u8], bytes: &[u8]) -> Option<AddressRecord> {
 
 impl Addresses {
 	/// Creates an empty set for a chain.
-	pub fn new(chain: Arc<dyn Chain>) -> Self {
+	pub fn new(chain: Arc<dyn ChainReader>) -> Self {
 		Self(Arc::new(Inner {
 			chain,
 			state: Mutex::default(),
@@ -329,7 +330,7 @@ impl Addresses {
 			.iter()
 			.filter_map(|(owner, entry)| Some((entry.due_for(agent, now)?, owner)))
 			.collect();
-		due.sort_by_key(|((told, ..), _)| *told);
+		due.sort_by_key(|((sent_at, ..), _)| *sent_at);
 		due.truncate(MAX_RECORDS);
 		Parcel {
 			agent: *agent,
@@ -348,13 +349,13 @@ impl Addresses {
 	}
 
 	/// Records that the agent has received a parcel.
-	pub fn passed_on(&self, parcel: &Parcel) {
+	pub fn mark_received(&self, parcel: &Parcel) {
 		let at = Instant::now();
 		let mut state = self.state();
 		for (owner, stamp) in &parcel.owners {
 			let entry = state.wanted.get_mut(owner);
-			if let Some(told) = entry.and_then(|entry| entry.by.get_mut(&parcel.agent)) {
-				*told = Some(Told { stamp: *stamp, at });
+			if let Some(sent) = entry.and_then(|entry| entry.by.get_mut(&parcel.agent)) {
+				*sent = Some(SentRecord { stamp: *stamp, at });
 			}
 		}
 	}
@@ -441,8 +442,8 @@ impl Addresses {
 		let entry = state
 			.wanted
 			.entry(*agent)
-			.or_insert_with(|| Wanted::new(now));
-		entry.asked = Some(Asked {
+			.or_insert_with(|| Lookup::new(now));
+		entry.asked = Some(UserLookup {
 			since: entry.asked(now).map_or(now, |asked| asked.since),
 			until: now + ASKED_FOR,
 		});
@@ -452,13 +453,13 @@ impl Addresses {
 
 	/// Takes the report of an agent of this node: its record, and the agents that it looks for. Forgets
 	/// those that it no longer looks for.
-	pub fn note(&self, book: AddressBook) {
+	pub fn take_report(&self, book: AddressBook) {
 		let now = Instant::now();
 		let mut state = self.state();
 		if let Some(record) = AddressRecord::read(&book.agent, &book.record)
 			&& Some(record.stamp) >= state.newest(&book.agent)
 		{
-			let own = state.own.entry(book.agent).or_insert_with(|| Own {
+			let own = state.own.entry(book.agent).or_insert_with(|| OwnRecord {
 				record: Vec::new(),
 				stamp: 0,
 				noted: now,
@@ -487,7 +488,7 @@ impl Addresses {
 			let entry = state
 				.wanted
 				.entry(wanted)
-				.or_insert_with(|| Wanted::new(now));
+				.or_insert_with(|| Lookup::new(now));
 			entry.by.entry(book.agent).or_insert(None);
 			if entry.ask <= now {
 				self.0.due.notify_one();
@@ -503,7 +504,7 @@ impl Addresses {
 			.wanted
 			.iter()
 			.filter(|(agent, entry)| !entry.by.is_empty() && !state.own.contains_key(agent));
-		let stamp = |entry: &Wanted| entry.found.as_ref().map(|(record, _)| record.stamp);
+		let stamp = |entry: &Lookup| entry.found.as_ref().map(|(record, _)| record.stamp);
 		found
 			.filter_map(|(_, entry)| stamp(entry).max(entry.ahead))
 			.collect()
@@ -577,7 +578,7 @@ impl Addresses {
 	}
 
 	/// Takes bytes that were found under `key`.
-	fn found(&self, key: &[u8], bytes: Vec<u8>) {
+	fn take_found(&self, key: &[u8], bytes: Vec<u8>) {
 		let Some(record) = record_at(key, &bytes) else {
 			return;
 		};
@@ -663,7 +664,7 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 			() = addresses.0.due.notified() => look(),
 			event = events.next() => match event {
 				Some(Event::Dht(DhtEvent::ValueFound(found))) => {
-					addresses.found(found.record.key.as_ref(), found.record.value);
+					addresses.take_found(found.record.key.as_ref(), found.record.value);
 				}
 				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, _))) => {
 					if let Some(until) = addresses.keeps(key.as_ref(), &bytes, Instant::now()) {
@@ -671,7 +672,7 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 					}
 				}
 				Some(Event::Dht(DhtEvent::ValuePutFailed(key))) => {
-					log::debug!(target: LOG, "No peer accepts an agent's addresses yet; trying again in {} s", RETRY.as_secs());
+					log::debug!(target: LOG_TARGET, "No peer accepts an agent's addresses yet; trying again in {} s", RETRY.as_secs());
 					addresses.not_put(key.as_ref());
 				}
 				Some(_) => {}
@@ -693,7 +694,7 @@ mod tests {
 	/// clock.
 	struct Knows(i64);
 
-	impl Chain for Knows {
+	impl ChainReader for Knows {
 		fn knows(&self, agent: &AgentKey) -> bool {
 			(100..=u8::MAX).all(|byte| *agent != super::tests::agent(byte))
 		}
@@ -760,16 +761,16 @@ mod tests {
 	#[test]
 	fn a_record_is_put_when_it_changes_and_again_after_a_while() {
 		let addresses = addresses();
-		addresses.note(book(1, record(1, 1), &[]));
+		addresses.take_report(book(1, record(1, 1), &[]));
 		let now = Instant::now();
 		assert_eq!(addresses.to_put(now), [(agent(1), record(1, 1))]);
-		addresses.note(book(1, record(1, 1), &[]));
+		addresses.take_report(book(1, record(1, 1), &[]));
 		assert!(addresses.to_put(Instant::now()).is_empty());
-		addresses.note(book(1, record(1, 2), &[]));
+		addresses.take_report(book(1, record(1, 2), &[]));
 		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
 		assert_eq!(addresses.to_put(now + SILENT / 2).len(), 1);
-		addresses.note(book(1, record(2, 3), &[]));
-		addresses.note(book(1, Vec::new(), &[]));
+		addresses.take_report(book(1, record(2, 3), &[]));
+		addresses.take_report(book(1, Vec::new(), &[]));
 		let nothing = addresses.to_put(Instant::now());
 		assert!(nothing.is_empty(), "another agent's record is not put");
 	}
@@ -777,7 +778,7 @@ mod tests {
 	#[test]
 	fn a_put_that_failed_is_tried_again() {
 		let addresses = addresses();
-		addresses.note(book(1, record(1, 1), &[]));
+		addresses.take_report(book(1, record(1, 1), &[]));
 		addresses.to_put(Instant::now());
 		addresses.not_put(&address_key(&agent(1)));
 		assert!(addresses.to_put(Instant::now()).is_empty());
@@ -787,8 +788,8 @@ mod tests {
 	#[test]
 	fn the_newest_true_record_goes_to_those_who_look_for_it() {
 		let addresses = addresses();
-		addresses.note(book(1, Vec::new(), &[7]));
-		addresses.note(book(2, Vec::new(), &[8]));
+		addresses.take_report(book(1, Vec::new(), &[7]));
+		addresses.take_report(book(2, Vec::new(), &[8]));
 		let now = Instant::now();
 		assert_eq!(addresses.to_get(now).len(), 2);
 		assert!(addresses.to_get(now).is_empty(), "it was just asked for");
@@ -801,19 +802,19 @@ mod tests {
 			[record(7, 9), vec![0]].concat(),
 			Vec::new(),
 		] {
-			addresses.found(&key, bytes);
+			addresses.take_found(&key, bytes);
 		}
-		addresses.found(&address_key(&agent(9)), record(9, 1));
+		addresses.take_found(&address_key(&agent(9)), record(9, 1));
 		let first = addresses.found_for(&agent(1));
 		assert_eq!(first.found.records, [record(7, 5)]);
 		assert!(addresses.found_for(&agent(2)).found.records.is_empty());
 		assert!(addresses.has_for(&agent(1)), "it did not take it yet");
-		addresses.passed_on(&first);
+		addresses.mark_received(&first);
 		assert!(!addresses.has_for(&agent(1)));
-		addresses.found(&key, record(7, 6));
+		addresses.take_found(&key, record(7, 6));
 		let second = addresses.found_for(&agent(1));
 		assert_eq!(second.found.records, [record(7, 6)]);
-		addresses.note(book(1, Vec::new(), &[]));
+		addresses.take_report(book(1, Vec::new(), &[]));
 		let reached = addresses.found_for(&agent(1));
 		assert!(reached.found.records.is_empty(), "it was reached");
 	}
@@ -822,22 +823,22 @@ mod tests {
 	async fn the_unreachable_do_not_stand_before_the_others() {
 		let addresses = addresses();
 		let all: Vec<u8> = (10..50).collect();
-		addresses.note(book(1, Vec::new(), &all));
+		addresses.take_report(book(1, Vec::new(), &all));
 		for byte in &all {
-			addresses.found(&address_key(&agent(*byte)), record(*byte, 1));
+			addresses.take_found(&address_key(&agent(*byte)), record(*byte, 1));
 		}
 		// No agent is reached, so all stay wanted.
-		let mut told = BTreeSet::new();
+		let mut sent = BTreeSet::new();
 		for _ in 0..3 {
 			let parcel = addresses.found_for(&agent(1));
 			assert!(parcel.found.records.len() <= MAX_RECORDS);
-			addresses.passed_on(&parcel);
-			addresses.note(book(1, Vec::new(), &all));
+			addresses.mark_received(&parcel);
+			addresses.take_report(book(1, Vec::new(), &all));
 			for record in parcel.found.records {
-				assert!(told.insert(record), "each once");
+				assert!(sent.insert(record), "each once");
 			}
 		}
-		assert_eq!(told.len(), all.len());
+		assert_eq!(sent.len(), all.len());
 		assert!(!addresses.has_for(&agent(1)));
 		tokio::time::advance(TELL_AGAIN).await;
 		assert!(addresses.has_for(&agent(1)), "again after a while");
@@ -846,7 +847,7 @@ mod tests {
 	#[tokio::test(start_paused = true)]
 	async fn a_missing_record_is_asked_for_soon_again_and_then_less_often() {
 		let addresses = addresses();
-		addresses.note(book(1, Vec::new(), &[7]));
+		addresses.take_report(book(1, Vec::new(), &[7]));
 		assert!(addresses.misses_for(&agent(1)));
 		let began = Instant::now();
 		let mut asked = Vec::new();
@@ -857,7 +858,7 @@ mod tests {
 			tokio::time::advance(Duration::from_secs(1)).await;
 		}
 		assert_eq!(asked, [0, 2, 6, 14, 24]);
-		addresses.found(&address_key(&agent(7)), record(7, 1));
+		addresses.take_found(&address_key(&agent(7)), record(7, 1));
 		assert!(!addresses.misses_for(&agent(1)));
 	}
 
@@ -865,7 +866,7 @@ mod tests {
 	async fn a_user_hears_where_an_agent_is() {
 		let addresses = addresses();
 		// An agent of this node.
-		addresses.note(book(1, record(1, 1), &[]));
+		addresses.take_report(book(1, record(1, 1), &[]));
 		assert_eq!(addresses.locate(&agent(1), POLL).await, Some(record(1, 1)));
 		// An agent whose record the DHT has.
 		let asking = addresses.clone();
@@ -874,8 +875,8 @@ mod tests {
 			tokio::time::sleep(POLL).await;
 		}
 		// A report of an agent does not end the lookup.
-		addresses.note(book(1, record(1, 1), &[]));
-		addresses.found(&address_key(&agent(7)), record(7, 5));
+		addresses.take_report(book(1, record(1, 1), &[]));
+		addresses.take_found(&address_key(&agent(7)), record(7, 5));
 		assert_eq!(asked.await.unwrap(), Some(record(7, 5)));
 		// An agent whose record nobody has.
 		assert_eq!(addresses.locate(&agent(8), POLL * 2).await, None);
@@ -894,7 +895,7 @@ mod tests {
 		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
 		tokio::time::advance(ASKED_AT_LEAST).await;
 		// A further lookup displaces the oldest, but never an agent's lookup.
-		addresses.note(book(1, Vec::new(), &[6]));
+		addresses.take_report(book(1, Vec::new(), &[6]));
 		addresses.ask_for(&agent(6), Instant::now());
 		tokio::time::advance(Duration::from_millis(1)).await;
 		for _ in 0..3 {
@@ -938,8 +939,8 @@ mod tests {
 	#[tokio::test(start_paused = true)]
 	async fn a_known_record_needs_no_room_for_a_lookup() {
 		let addresses = addresses();
-		addresses.note(book(1, Vec::new(), &[7]));
-		addresses.found(&address_key(&agent(7)), record(7, 1));
+		addresses.take_report(book(1, Vec::new(), &[7]));
+		addresses.take_found(&address_key(&agent(7)), record(7, 1));
 		for number in 0..MAX_ASKED {
 			assert!(addresses.ask_for(&numbered(number).public(), Instant::now()));
 		}
@@ -955,7 +956,7 @@ mod tests {
 	#[tokio::test(start_paused = true)]
 	async fn an_agent_is_published_once_the_chain_knows_it() {
 		struct Registers(std::sync::atomic::AtomicBool);
-		impl Chain for Registers {
+		impl ChainReader for Registers {
 			fn knows(&self, _: &AgentKey) -> bool {
 				self.0.load(std::sync::atomic::Ordering::Relaxed)
 			}
@@ -966,14 +967,14 @@ mod tests {
 		}
 		let chain = Arc::new(Registers(false.into()));
 		let addresses = Addresses::new(chain.clone());
-		let told = book(1, record(1, 1), &[]);
+		let report = book(1, record(1, 1), &[]);
 		let began = Instant::now();
 		let mut put = Vec::new();
 		for second in 0..900 {
 			if second == 35 {
 				chain.0.store(true, std::sync::atomic::Ordering::Relaxed);
 			}
-			addresses.note(told.clone());
+			addresses.take_report(report.clone());
 			if !addresses.to_put(Instant::now()).is_empty() {
 				put.push(began.elapsed().as_secs());
 			}
@@ -1026,16 +1027,16 @@ mod tests {
 			(3_600_000, FUTURE_MS as i64 + 3_600_000),
 		] {
 			let addresses = Addresses::new(Arc::new(Knows(chain)));
-			addresses.note(book(1, Vec::new(), &[7]));
+			addresses.take_report(book(1, Vec::new(), &[7]));
 			let at = |ahead: i64| record(7, (clock_ms() as i64 + ahead) as u64);
 			for far in [at(limit + 10_000), record(7, u64::MAX)] {
 				assert!(!keeps(&addresses, &key, &far));
-				addresses.found(&key, far);
+				addresses.take_found(&key, far);
 				assert!(!addresses.has_for(&agent(1)));
 			}
 			let near = at(limit - 10_000);
 			assert!(keeps(&addresses, &key, &near));
-			addresses.found(&key, near);
+			addresses.take_found(&key, near);
 			assert!(addresses.has_for(&agent(1)));
 		}
 	}
@@ -1044,16 +1045,16 @@ mod tests {
 	fn records_from_the_future_tell_that_the_clock_is_behind() {
 		// The chain's time does not help: a node whose clock is six hours behind refuses all new blocks.
 		let addresses = addresses();
-		addresses.note(book(1, Vec::new(), &[7, 8, 9]));
+		addresses.take_report(book(1, Vec::new(), &[7, 8, 9]));
 		let ahead = clock_ms() + 6 * 3_600_000;
 		for byte in [7, 8, 9] {
-			addresses.found(&address_key(&agent(byte)), record(byte, ahead));
+			addresses.take_found(&address_key(&agent(byte)), record(byte, ahead));
 		}
 		assert_eq!(addresses.stamps(), [ahead; 3]);
 		assert!(!addresses.has_for(&agent(1)), "and are passed on to nobody");
 		// One agent's clock was wrong, and is set again.
 		let now = clock_ms();
-		addresses.found(&address_key(&agent(7)), record(7, now));
+		addresses.take_found(&address_key(&agent(7)), record(7, now));
 		let mut stamps = addresses.stamps();
 		stamps.sort_unstable();
 		assert_eq!(stamps, [now, ahead, ahead]);
@@ -1063,7 +1064,7 @@ mod tests {
 	fn an_old_record_of_an_own_agent_is_not_kept() {
 		let addresses = addresses();
 		let key = address_key(&agent(1));
-		addresses.note(book(1, record(1, 5), &[]));
+		addresses.take_report(book(1, record(1, 5), &[]));
 		assert!(!keeps(&addresses, &key, &record(1, 4)));
 		assert!(keeps(&addresses, &key, &record(1, 5)));
 	}
@@ -1148,7 +1149,7 @@ mod tests {
 	fn an_own_agent_takes_one_place_in_the_store() {
 		let addresses = addresses();
 		let own = numbered(0);
-		addresses.note(AddressBook {
+		addresses.take_report(AddressBook {
 			agent: own.public(),
 			record: record_of(&own, 2),
 			wanted: Vec::new(),
@@ -1163,23 +1164,23 @@ mod tests {
 	fn an_own_record_that_was_replaced_is_not_put_again() {
 		let addresses = addresses();
 		let key = address_key(&agent(1));
-		addresses.note(book(1, record(1, 5), &[]));
+		addresses.take_report(book(1, record(1, 5), &[]));
 		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
 		// The agent runs elsewhere now. Its copy here still runs.
 		assert!(keeps(&addresses, &key, &record(1, 6)));
-		addresses.note(book(1, record(1, 5), &[]));
+		addresses.take_report(book(1, record(1, 5), &[]));
 		let later = Instant::now() + Duration::from_secs(60);
 		assert!(addresses.to_put(later).is_empty());
 		assert_eq!(addresses.known(&agent(1)), None);
 		// The agent is back.
-		addresses.note(book(1, record(1, 7), &[]));
+		addresses.take_report(book(1, record(1, 7), &[]));
 		assert_eq!(addresses.to_put(Instant::now()), [(agent(1), record(1, 7))]);
 	}
 
 	#[tokio::test(start_paused = true)]
 	async fn an_agent_that_is_away_is_not_published() {
 		let addresses = addresses();
-		addresses.note(book(1, record(1, 5), &[]));
+		addresses.take_report(book(1, record(1, 5), &[]));
 		let mut puts = 0;
 		for _ in 0..24 {
 			puts += addresses.to_put(Instant::now()).len();

@@ -60,7 +60,7 @@ use tokio::{
 };
 
 /// Log target.
-const LOG: &str = "agents";
+const LOG_TARGET: &str = "agents";
 /// Name of the agent's executable.
 const BINARY: &str = "kaisar-agent";
 /// Timeout of an agent's start, until it reports that it is ready.
@@ -86,13 +86,13 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 
 /// An agent that this node supervises.
 #[derive(Debug)]
-pub struct Slot {
+pub struct ManagedAgent {
 	/// Name of the agent.
 	name: &'static str,
 	/// Keys that it serves.
 	keys: Keys,
 	/// Origin of its process.
-	source: Source,
+	source: ProcessSource,
 }
 
 /// Keys in the keystore.
@@ -106,7 +106,7 @@ enum Keys {
 
 /// Origin of an agent's process.
 #[derive(Debug)]
-enum Source {
+enum ProcessSource {
 	/// The node starts it.
 	Spawn {
 		/// Executable of the agent.
@@ -119,7 +119,7 @@ enum Source {
 		arguments: Vec<String>,
 	},
 	/// The agent runs already.
-	There(AgentConfig),
+	External(AgentConfig),
 }
 
 /// Seconds after which a checker's agent of a development chain gives up on a worker: less than a phase,
@@ -156,17 +156,17 @@ const DEVELOPMENT: [(&str, KeyTypeId, &str, &str); 4] = [
 
 /// Returns the agents that this node supervises, and creates their folders and keys. On a development chain
 /// it also puts the keys that they serve into the keystore.
-pub fn slots(
+pub fn managed_agents(
 	roles: &Roles,
 	development: bool,
 	folder: &Path,
 	keystore: &KeystorePtr,
-) -> Result<Vec<Slot>> {
+) -> Result<Vec<ManagedAgent>> {
 	if roles.no_agents || !(development || roles.provider || roles.checker) {
 		return Ok(Vec::new());
 	}
 	let peers = folder.join("peers");
-	let there = match (&roles.agent_url, &roles.agent_token_file) {
+	let external = match (&roles.agent_url, &roles.agent_token_file) {
 		(Some(url), Some(file)) => {
 			address(url)?;
 			let token = fs::read_to_string(file).with_context(|| {
@@ -182,15 +182,15 @@ pub fn slots(
 		}
 		_ => None,
 	};
-	let source = |name: &str, secret: Option<&str>| -> Result<Source> {
-		if let Some(config) = &there {
-			return Ok(Source::There(config.clone()));
+	let source = |name: &str, secret: Option<&str>| -> Result<ProcessSource> {
+		if let Some(config) = &external {
+			return Ok(ProcessSource::External(config.clone()));
 		}
 		let folder = folder.join(name);
 		private_folder(&folder)?;
 		private_folder(&peers)?;
 		let key = key(&folder.join("key"), secret)?;
-		log::info!(target: LOG, "The agent {name} has the key 0x{}", hex::encode(key.public()));
+		log::info!(target: LOG_TARGET, "The agent {name} has the key 0x{}", hex::encode(key.public()));
 		let mut arguments = match (development, name) {
 			// Four agents share the machine, and nobody outside needs them.
 			(true, _) => vec![
@@ -211,7 +211,7 @@ pub fn slots(
 		}
 		// Of an option that is given twice, the last one counts.
 		arguments.extend(roles.agent_arg.iter().chain(own).cloned());
-		Ok(Source::Spawn {
+		Ok(ProcessSource::Spawn {
 			binary: binary(roles)?,
 			folder,
 			peers: peers.clone(),
@@ -232,7 +232,7 @@ pub fn slots(
 							"the keystore refuses {secret}; check that its folder can be written"
 						)
 					})?;
-				Ok(Slot {
+				Ok(ManagedAgent {
 					name,
 					keys: Keys::One(pair.public()),
 					source: source(name, Some(agent))?,
@@ -240,25 +240,25 @@ pub fn slots(
 			})
 			.collect();
 	}
-	let mut slots = Vec::new();
+	let mut managed_agents = Vec::new();
 	for (wanted, name, kind) in [
 		(roles.provider, "provider", WORKER_KEY_TYPE),
 		(roles.checker, "checker", CHECKER_KEY_TYPE),
 	] {
 		if wanted {
-			slots.push(Slot {
+			managed_agents.push(ManagedAgent {
 				name,
 				keys: Keys::All(kind),
 				source: source(name, None)?,
 			});
 		}
 	}
-	Ok(slots)
+	Ok(managed_agents)
 }
 
 /// Supervises the agents as long as the node runs.
 pub fn spawn<Storage>(
-	slots: Vec<Slot>,
+	managed_agents: Vec<ManagedAgent>,
 	storage: Storage,
 	keystore: KeystorePtr,
 	addresses: &Addresses,
@@ -266,32 +266,32 @@ pub fn spawn<Storage>(
 ) where
 	Storage: OffchainStorage + 'static,
 {
-	for slot in slots {
-		let watch = Watch {
-			slot,
+	for managed in managed_agents {
+		let supervisor = Supervisor {
+			managed,
 			addresses: addresses.clone(),
 			agent: None,
-			book: Book {
+			writer: ConfigWriter {
 				storage: storage.clone(),
 				keystore: keystore.clone(),
-				told: BTreeMap::new(),
+				written: BTreeMap::new(),
 			},
 			down: false,
 			known: false,
-			clock: wall_clock::OfAgent::default(),
+			clock: wall_clock::AgentClock::default(),
 		};
-		handle.spawn("agent", Some("agents"), watch.run());
+		handle.spawn("agent", Some("agents"), supervisor.run());
 	}
 }
 
 /// Writer of the agents' entries for the off-chain worker.
-struct Book<Storage> {
+struct ConfigWriter<Storage> {
 	storage: Storage,
 	keystore: KeystorePtr,
-	told: BTreeMap<sr25519::Public, AgentConfig>,
+	written: BTreeMap<sr25519::Public, AgentConfig>,
 }
 
-impl<Storage: OffchainStorage> Book<Storage> {
+impl<Storage: OffchainStorage> ConfigWriter<Storage> {
 	/// Writes `config` for each key, unless it is there already.
 	fn write(&mut self, keys: &Keys, config: &AgentConfig) {
 		let keys = match keys {
@@ -299,43 +299,43 @@ impl<Storage: OffchainStorage> Book<Storage> {
 			Keys::All(kind) => self.keystore.sr25519_public_keys(*kind),
 		};
 		for key in keys {
-			if self.told.get(&key) != Some(config) {
+			if self.written.get(&key) != Some(config) {
 				self.storage
 					.set(STORAGE_PREFIX, &config_key(key.as_ref()), &config.encode());
-				self.told.insert(key, config.clone());
+				self.written.insert(key, config.clone());
 			}
 		}
 	}
 }
 
 /// Supervisor of one agent.
-struct Watch<Storage> {
-	slot: Slot,
+struct Supervisor<Storage> {
+	managed: ManagedAgent,
 	addresses: Addresses,
 	/// Key of the agent, once it has reported it.
 	agent: Option<AgentKey>,
-	book: Book<Storage>,
+	writer: ConfigWriter<Storage>,
 	down: bool,
 	known: bool,
 	/// Comparison with the agent's clock.
-	clock: wall_clock::OfAgent,
+	clock: wall_clock::AgentClock,
 }
 
-impl<Storage: OffchainStorage> Watch<Storage> {
+impl<Storage: OffchainStorage> Supervisor<Storage> {
 	/// Logs, once, that the agent is down.
-	fn gone(&mut self, why: &anyhow::Error) {
+	fn report_down(&mut self, why: &anyhow::Error) {
 		if !self.down {
-			log::warn!(target: LOG, "The agent {} is down: {why:#}; trying again", self.slot.name);
+			log::warn!(target: LOG_TARGET, "The agent {} is down: {why:#}; trying again", self.managed.name);
 		}
 		self.down = true;
 	}
 
 	/// Logs, once, that the agent is ready, or back.
-	fn there(&mut self, url: &str) {
+	fn report_up(&mut self, url: &str) {
 		if self.down {
-			log::info!(target: LOG, "The agent {} is back at {url}", self.slot.name);
+			log::info!(target: LOG_TARGET, "The agent {} is back at {url}", self.managed.name);
 		} else if !self.known {
-			log::info!(target: LOG, "The agent {} is ready at {url}", self.slot.name);
+			log::info!(target: LOG_TARGET, "The agent {} is ready at {url}", self.managed.name);
 		}
 		self.down = false;
 		self.known = true;
@@ -345,8 +345,8 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		let mut pause = BACK_OFF.0;
 		loop {
 			let begun = Instant::now();
-			if let Err(why) = self.once().await {
-				self.gone(&why);
+			if let Err(why) = self.run_once().await {
+				self.report_down(&why);
 			}
 			if begun.elapsed() > BACK_OFF.1 {
 				pause = BACK_OFF.0;
@@ -365,10 +365,10 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		};
 		let book: AddressBook = ask(config, PATH_ADDRESSES, &found).await?;
 		if let Some(parcel) = &parcel {
-			self.addresses.passed_on(parcel);
+			self.addresses.mark_received(parcel);
 		}
 		self.agent = Some(book.agent);
-		self.addresses.note(book);
+		self.addresses.take_report(book);
 		Ok(())
 	}
 
@@ -392,24 +392,24 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 	}
 
 	/// Runs the agent once: from its start until it ends or stops answering.
-	async fn once(&mut self) -> Result<()> {
+	async fn run_once(&mut self) -> Result<()> {
 		// The agent's standard input is held here, since `Child::wait` would close the child's own.
-		let (config, mut child, _stdin) = match &self.slot.source {
-			Source::There(config) => (config.clone(), None, None),
-			Source::Spawn {
+		let (config, mut child, _stdin) = match &self.managed.source {
+			ProcessSource::External(config) => (config.clone(), None, None),
+			ProcessSource::Spawn {
 				binary,
 				folder,
 				peers,
 				arguments,
 			} => {
 				let (config, mut child) =
-					start(self.slot.name, binary, folder, peers, arguments).await?;
+					start(self.managed.name, binary, folder, peers, arguments).await?;
 				let stdin = child.stdin.take();
 				(config, Some(child), stdin)
 			}
 		};
 		if child.is_some() {
-			self.there(&config.url);
+			self.report_up(&config.url);
 		}
 		let mut news = self.addresses.news();
 		let mut refreshed: Option<Instant> = None;
@@ -435,13 +435,13 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 				() = due => {},
 			}
 			if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
-				self.book.write(&self.slot.keys, &config);
+				self.writer.write(&self.managed.keys, &config);
 				refreshed = Some(Instant::now());
 			}
 			let exchange = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await;
 			exchanged = matches!(exchange, Ok(Ok(())));
 			if let Ok(Err(why)) = exchange {
-				log::debug!(target: LOG, "{}: no exchange of addresses: {why:#}", self.slot.name);
+				log::debug!(target: LOG_TARGET, "{}: no exchange of addresses: {why:#}", self.managed.name);
 			}
 			if asked.is_some_and(|asked| asked.elapsed() < HEALTH) {
 				continue;
@@ -449,8 +449,8 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 			match timeout(HEALTH_LIMIT, status(&config)).await {
 				Ok(Ok(status)) => {
 					strikes = 0;
-					self.clock.compare(self.slot.name, status.clock_ms);
-					self.there(&config.url);
+					self.clock.compare(self.managed.name, status.clock_ms);
+					self.report_up(&config.url);
 				}
 				answer => {
 					strikes += 1;
@@ -458,7 +458,7 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 						Ok(Err(why)) => why,
 						_ => anyhow!("it does not answer within {} s", HEALTH_LIMIT.as_secs()),
 					};
-					self.gone(&why);
+					self.report_down(&why);
 					// The node ends only agents that it started.
 					if child.is_some() && strikes >= STRIKES {
 						return Err(why);
@@ -549,7 +549,7 @@ async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpi
 	let mut lines = Lines::new();
 	let log = |all: Vec<agent_log::Line>| {
 		for (level, text) in all {
-			log::log!(target: LOG, level, "{name}: {text}");
+			log::log!(target: LOG_TARGET, level, "{name}: {text}");
 		}
 	};
 	let mut ticker = tokio::time::interval(FLUSH);
@@ -735,7 +735,7 @@ mod tests {
 	/// A chain that knows no agent.
 	struct NoChain;
 
-	impl crate::addresses::Chain for NoChain {
+	impl crate::addresses::ChainReader for NoChain {
 		fn knows(&self, _: &AgentKey) -> bool {
 			false
 		}
@@ -745,20 +745,24 @@ mod tests {
 		}
 	}
 
-	fn watch(slot: Slot, storage: &Shared, keystore: &KeystorePtr) -> Watch<Shared> {
-		let book = Book {
+	fn supervisor(
+		managed: ManagedAgent,
+		storage: &Shared,
+		keystore: &KeystorePtr,
+	) -> Supervisor<Shared> {
+		let writer = ConfigWriter {
 			storage: storage.clone(),
 			keystore: keystore.clone(),
-			told: BTreeMap::new(),
+			written: BTreeMap::new(),
 		};
-		Watch {
-			slot,
+		Supervisor {
+			managed,
 			addresses: Addresses::new(std::sync::Arc::new(NoChain)),
 			agent: None,
-			book,
+			writer,
 			down: false,
 			known: false,
-			clock: wall_clock::OfAgent::default(),
+			clock: wall_clock::AgentClock::default(),
 		}
 	}
 
@@ -786,7 +790,7 @@ mod tests {
 
 	impl log::Log for Logged {
 		fn enabled(&self, metadata: &log::Metadata) -> bool {
-			metadata.target() == LOG
+			metadata.target() == LOG_TARGET
 		}
 		fn log(&self, record: &log::Record) {
 			if self.enabled(record.metadata()) {
@@ -818,10 +822,10 @@ mod tests {
 			agent_bin: Some(binary),
 			..Default::default()
 		};
-		let slot = slots(&roles, false, folder.path(), &keystore)
+		let managed = managed_agents(&roles, false, folder.path(), &keystore)
 			.expect("the agents can be set up")
 			.remove(0);
-		let task = tokio::spawn(watch(slot, &Shared::default(), &keystore).run());
+		let task = tokio::spawn(supervisor(managed, &Shared::default(), &keystore).run());
 		let lines = || LOGGED.lock().expect("no test panicked").clone();
 		let lost = (log::Level::Error, String::from("checker: it is lost"));
 		timeout(Duration::from_secs(30), async {
@@ -921,18 +925,18 @@ mod tests {
 	fn no_role_no_agent() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
 		let folder = tempfile::tempdir().expect("a temporary folder can be created");
-		let none = slots(&Roles::default(), false, folder.path(), &keystore);
+		let none = managed_agents(&Roles::default(), false, folder.path(), &keystore);
 		assert!(
 			none.expect("a node without roles needs no agent")
 				.is_empty()
 		);
-		let told = Roles {
+		let roles = Roles {
 			no_agents: true,
 			provider: true,
 			..Default::default()
 		};
 		assert!(
-			slots(&told, true, folder.path(), &keystore)
+			managed_agents(&roles, true, folder.path(), &keystore)
 				.expect("fine")
 				.is_empty()
 		);
@@ -954,7 +958,7 @@ mod tests {
 			agent_bin: Some(folder.path().join("none")),
 			..Default::default()
 		};
-		let error = slots(&roles, false, folder.path(), &keystore)
+		let error = managed_agents(&roles, false, folder.path(), &keystore)
 			.expect_err("the executable does not exist");
 		assert!(error.to_string().contains("--agent-bin"), "{error}");
 	}
@@ -972,13 +976,13 @@ mod tests {
 			checker_agent_arg: vec!["--port=2".into()],
 			..Default::default()
 		};
-		let slots =
-			slots(&roles, false, folder.path(), &keystore).expect("the agents can be set up");
-		let arguments: Vec<Vec<String>> = slots
+		let managed_agents = managed_agents(&roles, false, folder.path(), &keystore)
+			.expect("the agents can be set up");
+		let arguments: Vec<Vec<String>> = managed_agents
 			.into_iter()
-			.map(|slot| match slot.source {
-				Source::Spawn { arguments, .. } => arguments,
-				Source::There(_) => panic!("{} is to be started", slot.name),
+			.map(|managed| match managed.source {
+				ProcessSource::Spawn { arguments, .. } => arguments,
+				ProcessSource::External(_) => panic!("{} is to be started", managed.name),
 			})
 			.collect();
 		// The last --port counts. A checker's agent deploys no containers.
@@ -999,9 +1003,9 @@ mod tests {
 			agent_bin: Some(mortal(folder.path())),
 			..Default::default()
 		};
-		let slots =
-			slots(&roles, true, folder.path(), &keystore).expect("the agents can be set up");
-		let names: Vec<_> = slots.iter().map(|slot| slot.name).collect();
+		let managed_agents = managed_agents(&roles, true, folder.path(), &keystore)
+			.expect("the agents can be set up");
+		let names: Vec<_> = managed_agents.iter().map(|managed| managed.name).collect();
 		assert_eq!(names, ["provider", "checker1", "checker2", "checker3"]);
 		assert_eq!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).len(), 1);
 		for checker in kaisar_runtime::presets::dev::CHECKERS {
@@ -1011,7 +1015,11 @@ mod tests {
 					.sr25519_public_keys(CHECKER_KEY_TYPE)
 					.contains(&key)
 			);
-			assert!(slots.iter().any(|slot| slot.keys == Keys::One(key)));
+			assert!(
+				managed_agents
+					.iter()
+					.any(|managed| managed.keys == Keys::One(key))
+			);
 		}
 	}
 
@@ -1034,11 +1042,11 @@ mod tests {
 			agent_bin: Some(mortal(folder.path())),
 			..Default::default()
 		};
-		let slot = slots(&roles, false, folder.path(), &keystore)
+		let managed = managed_agents(&roles, false, folder.path(), &keystore)
 			.expect("the agents can be set up")
 			.remove(0);
 		let storage = Shared::default();
-		let task = tokio::spawn(watch(slot, &storage, &keystore).run());
+		let task = tokio::spawn(supervisor(managed, &storage, &keystore).run());
 		let story = async {
 			storage
 				.until(&first, |config| config.url.ends_with(":1001"))
@@ -1138,16 +1146,16 @@ mod tests {
 			url: "http://127.0.0.1:1".into(),
 			token: "token".into(),
 		};
-		let slot = Slot {
+		let managed = ManagedAgent {
 			name: "checker",
 			keys: Keys::All(CHECKER_KEY_TYPE),
-			source: Source::There(config.clone()),
+			source: ProcessSource::External(config.clone()),
 		};
 		let storage = Shared::default();
-		let task = tokio::spawn(watch(slot, &storage, &keystore).run());
+		let task = tokio::spawn(supervisor(managed, &storage, &keystore).run());
 		timeout(
 			Duration::from_secs(10),
-			storage.until(&pair.public(), |there| *there == config),
+			storage.until(&pair.public(), |written| *written == config),
 		)
 		.await
 		.expect("the key gets an entry");

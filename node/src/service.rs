@@ -32,7 +32,7 @@ type FullBlockImport =
 const JUSTIFICATION_PERIOD: u32 = 512;
 
 /// Parts that only [`new_full`] uses.
-pub struct Rest {
+pub struct FullNodeParts {
 	/// Block import of BABE and GRANDPA.
 	block_import: FullBlockImport,
 	/// GRANDPA's link, from which the voter is built.
@@ -54,7 +54,7 @@ type Partial = PartialComponents<
 	FullSelectChain,
 	sc_consensus::DefaultImportQueue<Block>,
 	FullPool,
-	Rest,
+	FullNodeParts,
 >;
 
 /// Releases the locks of off-chain workers that an earlier run of the node still holds.
@@ -180,7 +180,7 @@ pub fn new_partial(
 		select_chain,
 		import_queue,
 		transaction_pool,
-		other: Rest {
+		other: FullNodeParts {
 			block_import,
 			grandpa,
 			babe,
@@ -207,7 +207,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		select_chain,
 		transaction_pool,
 		other:
-			Rest {
+			FullNodeParts {
 				block_import,
 				grandpa,
 				babe,
@@ -271,7 +271,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		// Such a chain runs on one machine, or in one LAN.
 		roles.agent_arg.insert(0, "--publish-private".into());
 	}
-	let slots = agents::slots(&roles, is_dev, &agents_folder, &keystore)
+	let managed_agents = agents::managed_agents(&roles, is_dev, &agents_folder, &keystore)
 		.map_err(|error| Error::Other(format!("{error:#}")))?;
 
 	if config.offchain_worker.enabled || roles.provider || roles.checker || is_dev {
@@ -307,7 +307,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 	);
 	if let Some(storage) = backend.offchain_storage() {
 		agents::spawn(
-			slots,
+			managed_agents,
 			storage,
 			keystore.clone(),
 			&addresses,

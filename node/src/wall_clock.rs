@@ -19,7 +19,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior};
 
 /// Log target.
-const LOG: &str = "clock";
+const LOG_TARGET: &str = "clock";
 /// Largest difference, in milliseconds, that is not reported: blocks and records travel, and may wait.
 const TOLERATED_MS: i64 = 30_000;
 /// Interval between two reports of a difference that stays.
@@ -53,9 +53,9 @@ impl fmt::Display for Span {
 
 /// The last warning about one clock: the difference, and the time of the warning.
 #[derive(Default)]
-pub struct Said(Option<(i64, Instant)>);
+pub struct LastWarning(Option<(i64, Instant)>);
 
-impl Said {
+impl LastWarning {
 	/// Returns a log line about the clock `whose`, which is `ahead` of `what` by this many milliseconds
 	/// (behind, if negative). Returns `None` if the log already has it.
 	pub fn of(&mut self, ahead: i64, whose: &str, what: &str, now: Instant) -> Option<String> {
@@ -117,7 +117,7 @@ pub async fn run(
 	let mut ticker = tokio::time::interval(LOOK);
 	ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
 	let mut late = VecDeque::new();
-	let (mut by_blocks, mut by_stamps) = (Said::default(), Said::default());
+	let (mut by_blocks, mut by_stamps) = (LastWarning::default(), LastWarning::default());
 	let whose = "This machine's clock";
 	loop {
 		let said = tokio::select! {
@@ -156,9 +156,9 @@ pub async fn run(
 
 /// Comparison with the clock of an agent of this node.
 #[derive(Default)]
-pub struct OfAgent(Said);
+pub struct AgentClock(LastWarning);
 
-impl OfAgent {
+impl AgentClock {
 	/// Logs a difference between the clock of an agent, read just now, and this machine's.
 	pub fn compare(&mut self, name: &str, clock_ms: u64) {
 		let clock = i64::try_from(clock_ms).unwrap_or(i64::MAX);
@@ -175,9 +175,9 @@ impl OfAgent {
 
 fn log(text: &str, is_off: bool) {
 	if is_off {
-		log::warn!(target: LOG, "{text}");
+		log::warn!(target: LOG_TARGET, "{text}");
 	} else {
-		log::info!(target: LOG, "{text}");
+		log::info!(target: LOG_TARGET, "{text}");
 	}
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
 	#[test]
 	fn boundary_a_difference_is_said_when_it_changes_and_every_hour() {
-		let mut said = Said::default();
+		let mut said = LastWarning::default();
 		let begin = Instant::now();
 		let mut of =
 			|ahead: i64, after: Duration| said.of(ahead, "The clock", "blocks", begin + after);

@@ -99,7 +99,7 @@ pub fn order_draws(calls: u32, orders: u32, seed: u64) -> OrderDraws {
 		.collect();
 	let mut store = Store::default();
 	store.execute_with(|| {
-		network::found(
+		network::build(
 			&network,
 			&author,
 			&[(customer.clone(), 1_000 * KAI)],

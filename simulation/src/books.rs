@@ -13,7 +13,7 @@
 use crate::actors::Party;
 use kaisar_primitives::{Balance, PoolId};
 use kaisar_runtime::{AccountId, Providers, Rewards, Runtime, System};
-use pallet_providers::{RecordOf, pool::Leaving, pool::Unbonding};
+use pallet_providers::{RecordOf, pool::Unbonding, pool::UnbondingStake};
 
 /// Returns an account's balance in KAI, vKAI and credits.
 fn purse(who: &AccountId) -> Balance {
@@ -40,7 +40,7 @@ fn credits_in_escrow(who: &AccountId) -> Balance {
 		.sum()
 }
 
-fn unbonding(part: &Leaving, pieces: &[Unbonding]) -> Balance {
+fn unbonding(part: &UnbondingStake, pieces: &[Unbonding]) -> Balance {
 	pieces.iter().filter_map(|piece| part.worth(piece)).sum()
 }
 

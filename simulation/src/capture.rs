@@ -167,7 +167,7 @@ impl Board {
 		};
 		let author = Author::new(seed);
 		let mut store = Store::default();
-		store.execute_with(|| network::found(&network, &author, &[], &checkers));
+		store.execute_with(|| network::build(&network, &author, &[], &checkers));
 		Self { store, own, dead }
 	}
 

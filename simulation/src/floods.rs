@@ -183,8 +183,8 @@ pub fn measure(flood: Flood, tip: Balance, network: &Network) -> Flooded {
 		..Default::default()
 	};
 	let sides = Sides::beside(Flooder { flood, tip }, quiet);
-	let with = count(&mut play::found(network, sides.strategic), 1);
-	let without = count(&mut play::found(network, sides.honest), 1);
+	let with = count(&mut play::new_world(network, sides.strategic), 1);
+	let without = count(&mut play::new_world(network, sides.honest), 1);
 	let blocks = f64::from(with.blocks.max(1));
 	Flooded {
 		flood,

@@ -241,7 +241,7 @@ pub fn background_checkers(network: &Network) -> Vec<Checker> {
 }
 
 /// Builds the genesis of a network, with the accounts and checkers of all parties, and sets its parameters.
-pub fn found(network: &Network, author: &Author, purses: &[(AccountId, Balance)], all: &[Checker]) {
+pub fn build(network: &Network, author: &Author, purses: &[(AccountId, Balance)], all: &[Checker]) {
 	let rules = &network.rules;
 	set_parameters(rules);
 	let genesis = genesis(network, author, purses, all);

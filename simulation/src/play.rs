@@ -41,14 +41,14 @@ pub struct Figures {
 	pub bytes: usize,
 }
 
-/// Founds a network with these parties.
-pub fn found(network: &Network, parties: Vec<Box<dyn Mind>>) -> World {
+/// Creates a network with these parties.
+pub fn new_world(network: &Network, parties: Vec<Box<dyn Mind>>) -> World {
 	let background = Background {
 		lost: LOST,
 		dead: DEAD,
 		seed: network.seed,
 	};
-	World::found(network.clone(), Box::new(background), parties)
+	World::new(network.clone(), Box::new(background), parties)
 }
 
 /// Plays one side, and with `checked` verifies the chain's invariants at its end.
@@ -57,7 +57,7 @@ pub fn side(
 	parties: Vec<Box<dyn Mind>>,
 	checked: bool,
 ) -> Result<Side, TryRuntimeError> {
-	let mut world = found(network, parties);
+	let mut world = new_world(network, parties);
 	let accounts = world.play();
 	if checked {
 		world.on_chain(|_| network::try_state())?;

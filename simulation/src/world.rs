@@ -17,7 +17,7 @@ use kaisar_primitives::{
 	Balance, BlockNumber, KAI, OperatorId, OrderId, PoolId, RoundIndex, RoundKind, WorkerId,
 };
 use kaisar_runtime::{AccountId, Rewards, Runtime, RuntimeEvent};
-use nodes::RoundWork;
+use nodes::RoundView;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -90,7 +90,7 @@ pub struct World {
 	party_of: HashMap<AccountId, PartyId>,
 	coming: BTreeMap<AccountId, VecDeque<Identity>>,
 	keys: u32,
-	rounds: BTreeMap<RoundIndex, RoundWork>,
+	rounds: BTreeMap<RoundIndex, RoundView>,
 	marked: BTreeMap<RoundIndex, BTreeSet<WorkerId>>,
 	rented: BTreeSet<WorkerId>,
 	/// Orders that wait for their container, by the block of the next look at it.
@@ -136,8 +136,8 @@ pub fn draw(limit: u32, seed: u64, about: impl Encode) -> u32 {
 }
 
 impl World {
-	/// Founds a network with these parties and the honest background, whose mind is the first.
-	pub fn found(network: Network, background: Box<dyn Mind>, parties: Vec<Box<dyn Mind>>) -> Self {
+	/// Creates a network with these parties and the honest background, whose mind is the first.
+	pub fn new(network: Network, background: Box<dyn Mind>, parties: Vec<Box<dyn Mind>>) -> Self {
 		let author = Author::new(network.seed);
 		let minds: Vec<_> = std::iter::once(background).chain(parties).collect();
 		let mut checkers = network::background_checkers(&network);
@@ -178,7 +178,7 @@ impl World {
 			.flat_map(|(id, party)| party.accounts.iter().map(move |who| (who.clone(), id)))
 			.collect();
 		let mut store = Store::default();
-		store.execute_with(|| network::found(&network, &author, &purses, &checkers));
+		store.execute_with(|| network::build(&network, &author, &purses, &checkers));
 
 		let (mut machines, mut workers) = (Vec::new(), Vec::new());
 		for worker in 0..network.workers {

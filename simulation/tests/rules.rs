@@ -78,7 +78,7 @@ fn a_play_makes_and_loses_no_money() {
 	let (setup, length) = (rules.setup, rules.epoch_length);
 	let scenario = strategies::by_name("false-image").expect("there is such a strategy");
 	let sides = (scenario.sides)(&network(rules.clone()), 1);
-	let mut world = play::found(&network(rules), sides.strategic);
+	let mut world = play::new_world(&network(rules), sides.strategic);
 	let before = world.on_chain(|_| Balances::total_issuance());
 	world.play();
 	world.on_chain(|_| {
@@ -103,7 +103,7 @@ fn claims_pay_what_the_books_say() {
 		..Default::default()
 	};
 	let parties: Vec<Box<dyn Mind>> = vec![Box::new(party)];
-	let mut world = play::found(&network(Rules::short()), parties);
+	let mut world = play::new_world(&network(Rules::short()), parties);
 	world.play();
 	let before = world.worth(1);
 	world.claim(1);

@@ -350,6 +350,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 /// Returns whether an error of `accept` is temporary: the process or the system has too many open files.
 fn is_passing(error: &std::io::Error) -> bool {
+	/// Linux: the system has too many open files, and so has the process.
 	const ENFILE: i32 = 23;
 	const EMFILE: i32 = 24;
 	matches!(error.raw_os_error(), Some(ENFILE | EMFILE))

@@ -143,8 +143,8 @@ struct Stranger {
 	_held: watch::Sender<()>,
 }
 
-/// A place at a door, which is free again when this value is dropped.
-pub struct Place {
+/// Permit of a [`Door`]: a place there, which is free again when this value is dropped.
+pub struct Permit {
 	door: Arc<Shared>,
 	origin: Origin,
 	ip: Option<IpAddr>,
@@ -180,10 +180,10 @@ impl Door {
 		&self,
 		incoming: Incoming,
 		knows: impl Fn(&[u8; 32]) -> bool,
-	) -> Option<(Incoming, Place)> {
+	) -> Option<(Incoming, Permit)> {
 		let incoming = validated(incoming)?;
-		match self.place(&incoming.remote_addr(), knows) {
-			Some(place) => Some((incoming, place)),
+		match self.acquire(&incoming.remote_addr(), knows) {
+			Some(permit) => Some((incoming, permit)),
 			None => {
 				incoming.refuse();
 				None
@@ -192,16 +192,20 @@ impl Door {
 	}
 
 	/// Gives a place to a connection from a validated address. Returns `None` if no place is free.
-	pub fn place(&self, from: &IncomingAddr, knows: impl Fn(&[u8; 32]) -> bool) -> Option<Place> {
-		self.place_at(from, knows, Instant::now())
+	pub fn acquire(
+		&self,
+		from: &IncomingAddr,
+		knows: impl Fn(&[u8; 32]) -> bool,
+	) -> Option<Permit> {
+		self.acquire_at(from, knows, Instant::now())
 	}
 
-	fn place_at(
+	fn acquire_at(
 		&self,
 		from: &IncomingAddr,
 		knows: impl Fn(&[u8; 32]) -> bool,
 		now: Instant,
-	) -> Option<Place> {
+	) -> Option<Permit> {
 		let ip = match from {
 			IncomingAddr::Ip(address) => Some(address.ip().to_canonical()),
 			_ => None,
@@ -219,7 +223,7 @@ impl Door {
 			_ => state.admit(origin, limits, now)?,
 		};
 		drop(state);
-		Some(Place {
+		Some(Permit {
 			door: self.0.clone(),
 			origin,
 			ip,
@@ -340,7 +344,7 @@ impl State {
 	}
 }
 
-impl Place {
+impl Permit {
 	/// Returns the origin of the connection.
 	pub fn origin(&self) -> Origin {
 		self.origin
@@ -352,7 +356,7 @@ impl Place {
 	}
 
 	/// Waits until the connection loses the place: its time is over, or a newcomer has taken it.
-	pub async fn over(&mut self) {
+	pub async fn revoked(&mut self) {
 		match &mut self.kind {
 			Kind::Stranger { kept, .. } => tokio::select! {
 				_ = kept.changed() => (),
@@ -363,7 +367,7 @@ impl Place {
 	}
 }
 
-impl Drop for Place {
+impl Drop for Permit {
 	fn drop(&mut self) {
 		let mut state = self.door.lock();
 		match &self.kind {
@@ -414,9 +418,9 @@ mod tests {
 			}
 		}
 
-		fn place(&self, from: &IncomingAddr) -> Option<Place> {
+		fn place(&self, from: &IncomingAddr) -> Option<Permit> {
 			self.door
-				.place_at(from, |key| *key == relay_key(99), self.now)
+				.acquire_at(from, |key| *key == relay_key(99), self.now)
 		}
 
 		fn remember(&self, ip: &str) {
@@ -424,8 +428,8 @@ mod tests {
 			self.door.remember_at(ip.parse().unwrap(), minute, self.now);
 		}
 
-		fn holds(&self, place: &Place) -> bool {
-			match &place.kind {
+		fn holds(&self, permit: &Permit) -> bool {
+			match &permit.kind {
 				Kind::Stranger { id, .. } => self.door.0.lock().strangers.contains_key(id),
 				Kind::Expected(_) => true,
 			}
@@ -494,12 +498,12 @@ mod tests {
 			tenure: Duration::ZERO,
 			..Limits::default()
 		});
-		let mut first = door.place(&v4(1, 1), |_| false).unwrap();
-		first.over().await;
-		let mut second = door.place(&v4(2, 1), |_| false).unwrap();
+		let mut first = door.acquire(&v4(1, 1), |_| false).unwrap();
+		first.revoked().await;
+		let mut second = door.acquire(&v4(2, 1), |_| false).unwrap();
 		second.deadline += Duration::from_secs(3_600);
-		let _third = door.place(&v4(3, 1), |_| false).unwrap();
-		second.over().await;
+		let _third = door.acquire(&v4(3, 1), |_| false).unwrap();
+		second.revoked().await;
 	}
 
 	#[test]

@@ -2,7 +2,7 @@
 
 use crate::{
 	ALPN, MAX_STREAMS, carry,
-	places::{Door, Place},
+	places::{Door, Permit},
 	probe,
 	wire::{self, CLOSE_BAD, CLOSE_DONE, Open, Purpose, Refusal, WireError},
 };
@@ -115,7 +115,7 @@ impl<G: Gate> Server<G> {
 
 	/// Accepts a connection that requests the tunnel, and serves it if the gate knows its key.
 	pub async fn welcome(&self, incoming: Incoming) {
-		let Some((incoming, mut place)) = self.door.enter(incoming, |key| self.gate.knows(key))
+		let Some((incoming, mut permit)) = self.door.enter(incoming, |key| self.gate.knows(key))
 		else {
 			return;
 		};
@@ -124,10 +124,10 @@ impl<G: Gate> Server<G> {
 		};
 		let accepted = tokio::select! {
 			accepted = accepting => accepted,
-			() = place.over() => return,
+			() = permit.revoked() => return,
 		};
 		match accepted {
-			Ok(connection) if connection.alpn() == ALPN => self.serve(&connection, place).await,
+			Ok(connection) if connection.alpn() == ALPN => self.serve(&connection, permit).await,
 			Ok(connection) => connection.close(CLOSE_BAD.into(), b""),
 			Err(error) => tracing::debug!(%error, "a handshake failed"),
 		}
@@ -135,7 +135,7 @@ impl<G: Gate> Server<G> {
 
 	/// Serves a connection until it ends, or may no longer stay. All its streams have to be of the order for
 	/// which it was first admitted.
-	async fn serve(&self, connection: &Connection, place: Place) {
+	async fn serve(&self, connection: &Connection, permit: Permit) {
 		let client = *connection.remote_id().as_bytes();
 		if !self.gate.knows(&client) {
 			connection.close(Refusal::NotServed.close_code().into(), b"");
@@ -146,8 +146,8 @@ impl<G: Gate> Server<G> {
 			connection.close(Refusal::Busy.close_code().into(), b"");
 			return;
 		};
-		let ip = place.ip();
-		drop(place);
+		let ip = permit.ip();
+		drop(permit);
 		let mut check = tokio::time::Instant::now() + self.limits.newcomer_time;
 		let mut newcomer = Some(count);
 		let mut missing: Option<Instant> = None;
@@ -295,8 +295,8 @@ async fn serve_stream(
 		}
 	};
 	let answer = connected.as_ref().map(|_| ()).map_err(|refusal| *refusal);
-	let told = timeout(ANSWER_TIME, wire::write(&mut send, &answer)).await;
-	if let (Ok(Ok(())), Ok(Some(tcp)), Ok((pass, _place))) = (told, connected, leads) {
+	let sent = timeout(ANSWER_TIME, wire::write(&mut send, &answer)).await;
+	if let (Ok(Ok(())), Ok(Some(tcp)), Ok((pass, _place))) = (sent, connected, leads) {
 		let carried = if pass.probe {
 			probe::let_through(tcp, send, recv).await
 		} else {

@@ -1,4 +1,4 @@
-// What the CUDA programs here share: errors, times, and a figure a line.
+// Helpers of the CUDA programs here: errors, times, and figures, one per line.
 #pragma once
 #include <algorithm>
 #include <cstdio>
@@ -21,7 +21,7 @@ inline void figure(const std::string &name, double value, const char *unit) {
 	fflush(stdout);
 }
 
-// Milliseconds between two moments of a stream.
+// Measures the milliseconds between two points of a stream.
 class Timer {
 	cudaEvent_t from, to;
 	cudaStream_t stream;
@@ -42,7 +42,7 @@ public:
 	}
 };
 
-// The least time of some runs: what disturbs only slows down.
+// Returns the shortest time of some runs, since disturbances only slow down.
 template <class F> float fastest(int times, F run) {
 	float best = 1e30f;
 	for (int i = 0; i < times; i++) best = std::min(best, run());

@@ -37,7 +37,7 @@ BOTH void mix_g(uint32_t &a, uint32_t &b, uint32_t &c, uint32_t &d, uint32_t x, 
 	b = rotr(b ^ c, 7);
 }
 
-// BLAKE3's compression: all 64 bytes.
+// BLAKE3's compression, with all 64 bytes of output.
 BOTH Block compress(const Hash &cv, const Block &block, uint64_t counter, uint32_t length = 64, uint32_t flags = 0) {
 	uint32_t m[16], next[16];
 	UNROLL(unroll)
@@ -89,7 +89,7 @@ BOTH Block join(const Hash &left, const Hash &right) {
 	return out;
 }
 
-// BLAKE3 of up to a chunk.
+// BLAKE3 of up to one chunk.
 inline Hash blake3(const Hash &cv, const uint8_t *data, size_t length, uint32_t flags) {
 	Hash h = cv;
 	size_t at = 0;
@@ -104,7 +104,7 @@ inline Hash blake3(const Hash &cv, const uint8_t *data, size_t length, uint32_t 
 	return h;
 }
 
-// The parts of a key, each after its length.
+// The parts of a key, each preceded by its length.
 struct Parts {
 	uint8_t bytes[256];
 	size_t length = 0;
@@ -144,7 +144,7 @@ inline void chacha8(const Hash &key, uint32_t a, uint32_t b, uint64_t counter, u
 	for (int i = 0; i < 16; i++) out[i] += s[i];
 }
 
-// Contents for memory that only has to be different everywhere.
+// Contents for memory that must differ everywhere.
 BOTH uint64_t splitmix(uint64_t x) {
 	x = (x + 1) * 0x9E3779B97F4A7C15ull;
 	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;

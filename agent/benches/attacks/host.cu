@@ -1,13 +1,13 @@
-// Attack: the machine's memory in place of a part of the GPU's, or to keep another window in. What the line
-// between them carries: copies each way and both at once, the time to swap a window, and walks whose lines
-// lie in host memory.
+// Attack: host memory instead of a part of the GPU's, or to store another window. Measures the link between
+// them: copies in each direction and in both at once, the time to swap a window, and walks with lines in
+// host memory.
 #include "walk.h"
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 #include <thread>
 #include <vector>
 
-// Host memory that the GPU can reach, written by all cores.
+// Host memory mapped for the GPU, written by all cores.
 static void *pinned(size_t bytes) {
 	void *at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (at == MAP_FAILED) {
@@ -61,7 +61,7 @@ int main() {
 		});
 		figure(up ? "copies from host to GPU" : "copies from GPU to host", gbps(bytes, ms), "GB/s");
 	}
-	// One half goes out while the other comes in.
+	// One half is copied out while the other is copied in.
 	float both = fastest(2, [&] {
 		CHECK(cudaDeviceSynchronize());
 		Timer first(in), second(out);

@@ -1,10 +1,10 @@
-// Attack: one GPU for two or three identities at once. A turn takes products and walks in turn, so one
-// identity leaves the matrix units idle while it walks and hashes. Here the products of one run beside the
-// walks of another: in other queues, on multiprocessors of their own, or in one kernel, whose warps that do
-// not multiply walk.
+// Attack: one GPU for two or three identities at once. A turn alternates products and walks, so one identity
+// leaves the matrix units idle while it walks and hashes. Here the products of one run beside the walks of
+// another: in other streams, on separate multiprocessors, or in one kernel, in which the warps that do not
+// multiply walk.
 //
-// Products, walks and trees as the trial has them (κ enters from the roots, as words), n = 4,096; Hopper
-// only. Also the time of int8 products by cuBLAS, and of computing a line again in place of reading it.
+// Products, walks and trees as in the trial (κ enters from the roots, as words), n = 4,096; Hopper only.
+// Also the time of int8 products with cuBLAS, and of recomputing a line instead of reading it.
 #include "product.h"
 #include "walk.h"
 #include <chrono>
@@ -60,7 +60,7 @@ __global__ __launch_bounds__(LINES / 128) void root_kernel(const Hash *nodes, Ha
 struct Identity {
 	uint8_t *a, *x, *y, *window;
 	uint32_t lines;
-	// Of the product's tree, and of the walk's.
+	// The nodes of the product's tree and of the walk's.
 	Hash *nodes[2], *root[2], key = {{1, 2, 3, 4, 5, 6, 7, 8}};
 	cudaStream_t stream, aside;
 	cudaEvent_t multiplied, walked, hashed[2];
@@ -102,18 +102,18 @@ struct Identity {
 	}
 	Identity(const Identity &) = delete;
 
-	// A walk needs the root of the product before it; a product only the turn's κ, for which the same word
-	// stands.
+	// A walk needs the root of the preceding product; a product only the turn's κ, for which the same word
+	// stands in.
 	const uint32_t *kappa() const { return (const uint32_t *)root[0]; }
 	Walk walks() const { return {(const uint4 *)y, (uint4 *)x, (const uint4 *)window, lines, kappa(), nullptr, lines}; }
 	void multiply(cudaStream_t on, int blocks) { product.run(on, blocks, T, kappa()); }
-	// The tree of a product, 0, or of a walk, 1.
+	// Builds the tree of a product, 0, or of a walk, 1.
 	void tree(int of, cudaStream_t on) {
 		leaves_kernel<<<LINES / 128, 128, 0, on>>>((const uint4 *)(of ? x : y), key, nodes[of]);
 		root_kernel<<<1, LINES / 128, 0, on>>>(nodes[of], key, root[of]);
 	}
 	void walk(int blocks) { walk_kernel<<<(unsigned)blocks, 256, 0, stream>>>(walks()); }
-	// All but the product. The walk's tree is not waited for, but nor may the next walk begin before.
+	// Everything except the product. Nothing waits for the walk's tree, except the next walk.
 	void rest(bool trees, int blocks) {
 		if (trees) {
 			tree(0, stream);
@@ -128,7 +128,7 @@ struct Identity {
 		}
 	}
 
-	// Compares a product, and then a walk, with plain code.
+	// Compares a product, and then a walk, with the processor's code.
 	void verify(int blocks) {
 		std::vector<int8_t> hx(N * N);
 		std::vector<uint8_t> hy(N * N), hz(N * N);
@@ -175,7 +175,7 @@ using Identities = std::vector<Identity *>;
 struct Way {
 	// Multiprocessors for a product, blocks of a walk.
 	int blocks, walkers;
-	// All products in one queue, so that only one runs at a time; with the walk of another identity in the
+	// All products in one stream, so that only one runs at a time; with the walk of another identity in the
 	// same kernel.
 	bool queue, fused;
 	bool trees;
@@ -189,7 +189,7 @@ static void pair(const Identities &all, const Way &way) {
 	for (size_t number = 0; number < count; number++) {
 		Identity *one = all[number];
 		if (way.fused) {
-			// The one whose product is the longest ago, so that its tree is ready.
+			// The identity whose product was the earliest, so that its tree is ready.
 			Identity *other = all[(number + 1) % count];
 			for (cudaEvent_t event : other->hashed) CHECK(cudaStreamWaitEvent(products, event));
 			Walk walk = other->walks();
@@ -233,7 +233,7 @@ static double turn(const Identities &all, const Way &way) {
 	return best;
 }
 
-// Compares a product and a walk in one kernel with those of two.
+// Compares a product and a walk in one kernel with those in two kernels.
 static bool fused_is_right(Identity &one, Identity &other, int blocks) {
 	std::vector<uint8_t> alone[2], together[2];
 	auto take = [](std::vector<uint8_t> &into, const uint8_t *from) {
@@ -314,8 +314,8 @@ int main() {
 		figure("walk over 8 GiB", ms * 1e3, "us");
 		figure("walk over 8 GiB, lines read", LINES * 8.0 * 1024 / ms / 1e6, "GB/s");
 		figure("a line read in a walk", ms * 1e6 / LINES / 8, "ns");
-		// What a turn would take if walks ran beside the product that follows them, whose rows they make one
-		// by one.
+		// The time of a turn if walks ran beside the product that follows, whose rows they produce one by
+		// one.
 		Walk walk = one.walks();
 		float both = each([&] { one.product.run(one.stream, sms, T, one.kappa(), &walk); });
 		figure("a product and a walk in one kernel", both * 1e3, "us");
@@ -324,7 +324,7 @@ int main() {
 
 	size_t free, total;
 	CHECK(cudaMemGetInfo(&free, &total));
-	// All that two can have, if not 60 each.
+	// The largest windows for two, up to 60 each.
 	size_t large = std::min<size_t>(60, ((free >> 30) - 2) / 2);
 	for (size_t gib : {(size_t)8, large})
 		for (bool trees : {false, true}) {
@@ -337,7 +337,7 @@ int main() {
 				all.push_back(new Identity(gib, count, high));
 				if (count == 1) {
 					alone = turn(all, {sms, LINES / 16, false, false, trees});
-					// Some multiprocessors for the trees, which then run beside the next product.
+					// Reserves some multiprocessors for the trees, which then run beside the next product.
 					for (int blocks : {sms - 4, sms - 8}) alone = std::min(alone, turn(all, {blocks, LINES / 16, false, false, trees}));
 					figure("a turn of one identity" + with, alone, "ms");
 					continue;

@@ -1,10 +1,10 @@
-// Attack: a GPU that computes CPU lanes. Whole lanes, with their reads of memory, trees and running hashes,
-// over 8 GiB of GPU memory (or as much as is free); compared with the same in plain C++, which
-// `lanes-test.cpp` compares with the agent.
+// Attack: CPU lanes on a GPU. Whole lanes, with their reads of memory, trees and running hashes, over 8 GiB
+// of GPU memory (or as much as is free); compared with the same in plain C++, which `lanes-test.cpp`
+// compares with the agent.
 //
-// A lane is a block. In step: four threads, one a chain, as the agent goes. A wave: sixteen threads, one a
-// word; the first word of a leg begins while the others of the leg before still run, so a stage takes 35
-// times 192 steps in place of 128. One more warp hashes meanwhile.
+// Each lane is a block. In step: four threads, one per chain, in the agent's order. A wave: sixteen threads,
+// one per word; the first word of a leg starts while the others of the previous leg still run, so a stage
+// takes 35 times 192 steps instead of 128. Another warp hashes meanwhile.
 #include "gpu.h"
 #include "lanes.h"
 #include <cmath>
@@ -18,7 +18,7 @@ struct Ongoing {
 struct Memory {
 	const ulonglong2 *cells;
 	uint64_t count;
-	// 0, but the compiler must not know that.
+	// 0, which the compiler must not know.
 	uint32_t zero;
 };
 
@@ -55,7 +55,7 @@ struct Shared {
 	__device__ uint64_t &of(int leg, int at) { return leg < 0 ? before[at] : states[leg][at]; }
 };
 
-// The thread that hashes: leaves as their legs are done, the rest at a stage's end.
+// The hashing thread: leaves as their legs finish, the rest at a stage's end.
 struct Hasher {
 	Shared &shared;
 	int done;
@@ -100,7 +100,7 @@ __device__ void end_stage(Shared &shared) {
 	__syncthreads();
 }
 
-// PER_WARP words of a lane run in one warp.
+// Runs a lane as a wave, with PER_WARP of its words in each warp.
 template <int PER_WARP, Kind KIND>
 __global__ void wave(const Entry *tables, Ongoing *lanes, Memory memory, Hash context, int first, int stages) {
 	extern __shared__ __align__(16) uint8_t raw[];
@@ -126,12 +126,12 @@ __global__ void wave(const Entry *tables, Ongoing *lanes, Memory memory, Hash co
 				shared.stepped[now][at] = s;
 				shared.mixed[now][at] = cell.mixed(s);
 			}
-			// What was summed before the last barrier can be seen.
+			// Values written before the last barrier are visible.
 			if (hashes && thread == 0) hasher.upto(round - 4);
 			__syncthreads();
 			if (active) {
 				uint64_t sum = shared.mixed[now][at];
-				// The next word of the chain is a leg behind, and was mixed in this round too.
+				// The next word of the chain is one leg behind, and was mixed in this round too.
 				int next = 1;
 				for (; word + next < CHAIN && leg - next >= 0; next++) sum += shared.mixed[now][at + next];
 				sum += shared.of(leg - next, (at + next) % WORDS);
@@ -145,7 +145,7 @@ __global__ void wave(const Entry *tables, Ongoing *lanes, Memory memory, Hash co
 	store(shared, lanes);
 }
 
-// PER_WARP chains of a lane run in one warp.
+// Runs a lane in step, with PER_WARP of its chains in each warp.
 template <int PER_WARP, Kind KIND>
 __global__ void in_step(const Entry *tables, Ongoing *lanes, Memory memory, Hash context, int first, int stages) {
 	extern __shared__ __align__(16) uint8_t raw[];
@@ -162,7 +162,7 @@ __global__ void in_step(const Entry *tables, Ongoing *lanes, Memory memory, Hash
 		if (hashes && thread == 0) hasher.begin(context, lanes[blockIdx.x], number);
 		for (int leg = 0; leg < LEGS; leg++) {
 			if (works) {
-				// A cell comes while the next word is stepped.
+				// A cell loads while the next word is stepped.
 				Cell cell;
 				uint64_t s = 0, first = 0;
 #pragma unroll
@@ -188,7 +188,7 @@ __global__ void in_step(const Entry *tables, Ongoing *lanes, Memory memory, Hash
 	store(shared, lanes);
 }
 
-// Cycles and nanoseconds of steps, one after the other, by some threads of a warp.
+// Measures cycles and nanoseconds of sequential steps on some threads of a warp.
 template <Kind KIND> __global__ void pace(const Entry *tables, uint64_t *out, int times, uint32_t zero) {
 	__shared__ Entry table[TABLE];
 	for (int i = (int)threadIdx.x; i < TABLE; i += (int)blockDim.x) table[i] = tables[i];
@@ -204,7 +204,7 @@ template <Kind KIND> __global__ void pace(const Entry *tables, uint64_t *out, in
 	out[3 * threadIdx.x + 2] = s;
 }
 
-// The cores that lanes show by their time (`judge::cores`).
+// Returns the cores that lanes prove by their time (`judge::cores`).
 static double shown(int lanes, double t) { return t <= 20 ? floor(lanes * std::min(1.0, 10 / std::max(10.0, t - 2))) : 0; }
 
 using Kernel = void (*)(const Entry *, Ongoing *, Memory, Hash, int, int);
@@ -241,7 +241,7 @@ struct Bench {
 		CHECK(cudaMalloc(&lanes, begin.size() * sizeof(Ongoing)));
 	}
 
-	// Milliseconds of lanes from their first stage on.
+	// Measures the milliseconds of lanes from their first stage on.
 	float run(const Way &way, int count, int stages, int part = 1 << 30) {
 		CHECK(cudaMemcpy(lanes, begin.data(), (size_t)count * sizeof(Ongoing), cudaMemcpyHostToDevice));
 		CHECK(cudaFuncSetAttribute(way.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)sizeof(Shared)));
@@ -312,7 +312,7 @@ int main() {
 	double least = 1e30;
 	for (const Way &way : ways) {
 		bench.run(way, CLAIM, 3);
-		// A wave cannot have a leg's last word before the next one's first.
+		// A wave does not have a leg's last word before the next leg's first.
 		bool is_wave = !strncmp(way.name, "wave", 4);
 		if (bench.is(0, first) == is_wave || bench.is(CLAIM - 1, last) == is_wave) {
 			fprintf(stderr, "%s: %s hash as in plain C++\n", way.name, is_wave ? "the same" : "another");
@@ -328,7 +328,7 @@ int main() {
 			best = &way;
 		}
 	}
-	// All words in one warp take the least of a multiprocessor.
+	// With all words in one warp a lane takes the least of a multiprocessor.
 	const Way *narrow = std::find_if(std::begin(ways), std::end(ways), [](const Way &way) { return way.kernel == in_step<4, SHORT>; });
 	for (const Way *way : {best, narrow})
 		for (int count : {132, 144, 264, 528, 1000, 1584, 10000}) {
@@ -340,7 +340,7 @@ int main() {
 		}
 
 	if (least * STAGES * LEGS / 1e6 > 25) return 0;
-	// The trial of production, as a whole, and its first lane in plain C++ meanwhile.
+	// The whole trial of production, and its first lane in plain C++ meanwhile.
 	Hash whole;
 	std::thread other([&] { whole = run_plain<false, PLAIN>(Lane(bench.start, 0), STAGES, cells); });
 	double took = bench.run(*best, CLAIM, STAGES, 2000) / 1e3;

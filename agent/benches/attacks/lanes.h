@@ -25,14 +25,14 @@ BOTH uint32_t high_of_product(uint32_t a, uint32_t b) {
 #endif
 }
 
-// A step: rotating and then multiplying by plain 64-bit code.
+// A step: a rotation and then a product in plain 64-bit code.
 BOTH uint64_t step_plain(uint64_t s, const Entry *table) {
 	Entry entry = table[s >> 53];
 	s = (s ^ ((uint64_t)entry.high << 32 | entry.low)) * M;
 	return s << 23 | s >> 41;
 }
 
-// The same with the upper half first, which names the next entry: it is that of the product with M ≪ 23.
+// The same with the upper half first, which selects the next entry: it is that of the product with M ≪ 23.
 BOTH void step_short(uint32_t &low, uint32_t &high, const Entry *table) {
 	constexpr uint64_t SHIFTED = M << 23;
 	constexpr uint32_t ML = (uint32_t)M, MH = (uint32_t)(M >> 32);
@@ -43,7 +43,7 @@ BOTH void step_short(uint32_t &low, uint32_t &high, const Entry *table) {
 	low = x * SL | (high_of_product(x, ML) + (x * MH + y * ML)) >> 9;
 }
 
-// The same with products that do not wait for each other: `zero` is 0, but the compiler must not know that.
+// The same with independent products: `zero` is 0, which the compiler must not know.
 BOTH void step_wide(uint32_t &low, uint32_t &high, const Entry *table, uint32_t zero) {
 #ifdef __CUDA_ARCH__
 	constexpr uint64_t SHIFTED = M << 23;
@@ -62,7 +62,7 @@ BOTH void step_wide(uint32_t &low, uint32_t &high, const Entry *table, uint32_t 
 #endif
 }
 
-// In which way a step is taken.
+// The variants of a step.
 enum Kind { PLAIN, SHORT, WIDE };
 
 template <Kind KIND> BOTH uint64_t steps(uint64_t s, const Entry *table, uint32_t zero) {
@@ -201,7 +201,7 @@ template <bool WAVE, Kind KIND> Hash run_plain(Lane lane, int stages, uint64_t c
 		auto end = [&](int leg, int at) {
 			uint64_t cell[8];
 			numbered_cell(place(stepped[at], count), cell);
-			// A wave does not have the last word of this leg yet, so it takes an older one.
+			// A wave does not have this leg's last word yet, so it uses an older one.
 			uint64_t last = at % CHAIN ? 0 : stepped[at + CHAIN - 1];
 			of(leg).w[at] = (mix(stepped[at], cell) + of(leg - 1).w[(at + 1) % WORDS]) ^ last;
 		};
@@ -213,7 +213,8 @@ template <bool WAVE, Kind KIND> Hash run_plain(Lane lane, int stages, uint64_t c
 					if (runs(at)) next[at] = begin(round - at % CHAIN, at);
 				for (int at = 0; at < WORDS; at++)
 					if (runs(at)) stepped[at] = next[at];
-				// The last word of a chain is the furthest behind, and each needs the next one's before.
+				// The last word of a chain is the furthest behind, and each needs the next one's previous
+				// value.
 				for (int at = WORDS - 1; at >= 0; at--)
 					if (runs(at)) end(round - at % CHAIN, at);
 			}

@@ -1,5 +1,5 @@
-// Attack: a processor as a GPU. Dependent reads of 1-KiB lines by all cores, as a walk makes them, over host
-// memory. The products beside it are measured by `processor.py`.
+// Attack: a processor instead of a GPU. Dependent reads of 1-KiB lines from host memory by all cores, as in
+// a walk. `processor.py` measures the products.
 #include "hash.h"
 #include <algorithm>
 #include <chrono>
@@ -34,7 +34,7 @@ int main() {
 	all([&](unsigned core) {
 		for (uint64_t i = bytes / 8 / cores * core; i < bytes / 8 / cores * (core + 1); i++) ((uint64_t *)map)[i] = splitmix(i);
 	});
-	// Each core has this many lanes, so that their reads overlap.
+	// Lanes of each core, so that their reads overlap.
 	constexpr int LANES = 8, READS = 40000;
 	uint32_t sum = 0;
 	double best = 1e30;

@@ -1,5 +1,5 @@
-"""Attack: a processor as a GPU. Products of 4,096 × 4,096 bytes into sums of 32 bits by the libraries that are here:
-PyTorch (oneDNN, with AMX or VNNI where the processor has them) and ONNX Runtime (one factor unsigned, as VNNI has it)."""
+"""Attack: a processor instead of a GPU. Products of 4,096 × 4,096 bytes into 32-bit sums by the installed libraries:
+PyTorch (oneDNN, with AMX or VNNI if the processor has them) and ONNX Runtime (one factor unsigned, as in VNNI)."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 try:
     import numpy
 except ImportError:
-    sys.exit("NumPy is not installed: the processor's products cannot be measured")
+    sys.exit("NumPy is not installed, so the processor's products cannot be measured: pip install numpy")
 
 N = 4096
 OPERATIONS = 2 * N**3
@@ -57,7 +57,7 @@ def by_torch(a, x):
     for kind in (torch.bfloat16, torch.float32):
         left, right = a.to(kind), x.to(kind)
         measure(f"PyTorch, {str(kind).removeprefix('torch.')}", lambda: left @ right.t())
-    # Last: where oneDNN does not have it, it is slow.
+    # Last, since it is slow if oneDNN lacks it.
     measure("PyTorch, int8", lambda: torch._int_mm(a, x.t()))
 
 
@@ -88,7 +88,7 @@ def main():
             missing += 1
             print(f"not measured: {error}", file=sys.stderr)
     if missing == 2:
-        sys.exit("neither PyTorch nor ONNX Runtime is installed")
+        sys.exit("neither PyTorch nor ONNX Runtime is installed: pip install torch or onnxruntime")
 
 
 main()

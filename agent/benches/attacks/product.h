@@ -1,6 +1,6 @@
-// The trial's product (docs/spec/07-agent.md, "GPU") on Hopper's matrix units: Y[i][j] =
-// f(Σ_k A[i][k]·X[j][k], t, i, j, κ), n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters
-// of two that share the tile of X. Where it walks too, the warps that do not multiply go along the lanes of
+// The trial's product (docs/spec/07-agent.md, "GPU") on Hopper's matrix units: Y[i][j] = f(Σ_k
+// A[i][k]·X[j][k], t, i, j, κ), n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of
+// two that share the tile of X. Where it walks too, the warps that do not multiply go along the lanes of
 // another matrix meanwhile.
 #pragma once
 #include "walk.h"
@@ -114,7 +114,7 @@ __global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(
 	if (group == 0) {
 		if constexpr (WALKS) asm volatile("setmaxnreg.dec.sync.aligned.u32 96;");
 		else asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-		// The first warp copies. The others walk, with four lanes each.
+		// The first warp copies; the others walk, with four lanes each.
 		constexpr uint32_t WALKERS = 3, EACH = 4;
 		const uint32_t warp = threadIdx.x / 32, half = threadIdx.x % 32 / 16;
 		if (WALKS && warp != 0)
@@ -163,8 +163,8 @@ __global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(
 			const int lane = thread % 32, quad = lane & 3, row = i + consumer * 64 + thread / 32 * 16 + lane / 4;
 			const uint32_t upper = place_of(t, (uint32_t)row, (uint32_t)(j + quad * 2), *kappa);
 			uint8_t *out = y + (size_t)row * n + j;
-			// Four groups of eight columns: a quad has 4 × 8 bytes of a row, and is transposed so that each
-			// thread stores eight in a row.
+			// Four groups of eight columns: a quad of threads has 4 × 8 bytes of a row, and is transposed so
+			// that each thread stores eight adjacent ones.
 #pragma unroll
 			for (int g = 0; g < 8; g++)
 #pragma unroll
@@ -220,7 +220,7 @@ public:
 		for (auto kernel : {product_kernel<false>, product_kernel<true>})
 			CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, PRODUCT_SHARED));
 	}
-	// On `blocks` multiprocessors; with a walk if there is one.
+	// Runs on `blocks` multiprocessors, with a walk if one is given.
 	void run(cudaStream_t stream, int blocks, uint32_t t, const uint32_t *kappa, const Walk *walk = nullptr) {
 		cudaLaunchConfig_t config = {};
 		config.gridDim = (unsigned)(blocks / CLUSTER * CLUSTER);

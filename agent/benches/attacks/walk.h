@@ -26,7 +26,7 @@ struct Walk {
 	const uint4 *window;
 	uint32_t lines;
 	const uint32_t *kappa;
-	// Lines from number `near` on are here.
+	// Lines from number `near` on.
 	const uint4 *far;
 	uint32_t near;
 };
@@ -61,7 +61,7 @@ template <int LANES> __device__ __forceinline__ void walk_lanes(const Walk &walk
 			for (int i = 0; i < 4; i++) after[i] = __shfl_sync(~0u, s[lane][i].x, next, 16);
 #pragma unroll
 			for (int i = 0; i < 4; i++) {
-				// The last thread's next word is in the first thread's next part.
+				// The word after the last thread's is in the first thread's next part.
 				uint32_t last = thread == 15 ? after[(i + 1) % 4] : after[i];
 				uint4 old = s[lane][i], read = x[lane][i];
 				s[lane][i].x = mix_word((__funnelshift_l(old.x, old.x, 5) ^ read.x) + old.y);

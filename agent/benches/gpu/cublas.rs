@@ -1,4 +1,4 @@
-//! The yardstick of products: cuBLAS, which is loaded if it is there. Nothing of CUDA is needed to build.
+//! The yardstick of products: cuBLAS, loaded if present. Building needs no part of CUDA.
 
 use super::TIMES;
 use chacha20::{
@@ -11,20 +11,20 @@ use cudarc::{
 };
 use std::{error::Error, time::Instant};
 
-/// Products that are timed together.
+/// Number of products timed together.
 const TOGETHER: u32 = 16;
 
-/// Returns the rate of cuBLAS on the first NVIDIA GPU: products of n × n signed bytes, in the layout of the trial, into
-/// sums of 32 bits, in 10⁹ operations a second.
+/// Returns the rate of cuBLAS on the first NVIDIA GPU in 10⁹ operations per second: products of n × n signed
+/// bytes, in the layout of the trial, into sums of 32 bits.
 pub fn gops(n: usize) -> Result<f64, Box<dyn Error>> {
-	// SAFETY: it only looks whether the libraries can be loaded.
+	// SAFETY: it only checks whether the libraries can be loaded.
 	if !unsafe { driver::sys::is_culib_present() && cublas::sys::is_culib_present() } {
-		return Err("CUDA's driver or cuBLAS is not here".into());
+		return Err("CUDA's driver or cuBLAS is not installed".into());
 	}
 	let context = CudaContext::new(0)?;
 	let stream = context.default_stream();
 	let blas = CudaBlas::new(stream.clone())?;
-	// As random as the trial's: what is regular takes less power.
+	// As random as the trial's: regular data takes less power.
 	let random = |seed: u8| -> Vec<i8> {
 		let mut bytes = vec![0; n * n];
 		ChaCha8Rng::from_seed([seed; 32]).fill_bytes(&mut bytes);
@@ -39,8 +39,8 @@ pub fn gops(n: usize) -> Result<f64, Box<dyn Error>> {
 		let (a, _a) = a.device_ptr(&stream);
 		let (x, _x) = x.device_ptr(&stream);
 		let (sums, _sums) = sums.device_ptr_mut(&stream);
-		// SAFETY: the matrices are n × n, of the types that are named, on the device; the factors outlive the call,
-		// which reads them at once.
+		// SAFETY: the matrices are n × n, of the stated types, on the device; the factors 1 and 0 outlive
+		// the call, which reads them at once.
 		unsafe {
 			gemm_ex(
 				*blas.handle(),

@@ -1,11 +1,12 @@
-//! The pace of each GPU, beside yardsticks in the same run: products beside cuBLAS, walks beside the least work that reads
-//! the same lines, and both beside turns, of which trees and launches are the rest.
+//! The pace of each GPU, beside yardsticks in the same run: products beside cuBLAS, walks beside the least
+//! work that reads the same lines, and both beside turns, of which trees and launches are the rest.
 //!
-//! `cargo bench --profile dev -p kaisar-agent --bench gpu`; with `-- json`, a line of JSON for each GPU and size; with
-//! `-- software`, on software that plays a GPU, which shows only that the bench works.
+//! `cargo bench --profile dev -p kaisar-agent --bench gpu`; with `-- json`, one line of JSON for each GPU
+//! and size; with `-- software`, on software Vulkan, which shows only that the bench works.
 //!
-//! With `-- walks` (or `-- software walks`) it measures walks alone: over the parts of windows that lie in few buffers and
-//! in many, reached by addresses and by branches. No part may be more than twice as slow as another by addresses.
+//! `-- walks` (or `-- software walks`) measures walks alone: over the parts of windows in few buffers and in
+//! many, reached by addresses and by branches. By addresses, no part may be more than twice as slow as
+//! another.
 
 mod cublas;
 mod walks;
@@ -25,29 +26,29 @@ use std::{
 	time::Instant,
 };
 
-/// Times that each is run; the fastest counts, since what disturbs only slows down.
+/// Number of runs of each. The fastest counts, since disturbances only slow down.
 const TIMES: usize = 5;
-/// Rows whose matrices are multiplied in a trial.
+/// Rows of a trial's matrices.
 const ROWS: u32 = 4_096;
-/// More matrices of so many rows than any GPU has memory for.
+/// More matrices of that size than any GPU has memory for.
 const ALL_MEMORY: u32 = 16_384;
 
-/// Work that is measured.
+/// Work to measure.
 struct Case {
 	size: Size,
 	times: usize,
 }
 
-/// What it has come to.
+/// The measurements of a GPU at one size.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
 	gpu: String,
 	n: u32,
 	window_mib: u64,
-	/// Kernels for the product as they were rated when the GPU was opened, the one in use first.
+	/// Kernels for the product, as rated when the GPU was opened; the first is in use.
 	kernels: Vec<Rated>,
-	/// Products alone, in 10⁹ operations a second, and by cuBLAS, or why there is none.
+	/// Products alone and by cuBLAS, in 10⁹ operations per second, or the reason why cuBLAS is missing.
 	product_gops: Option<f64>,
 	cublas_gops: Option<f64>,
 	cublas_error: Option<String>,
@@ -57,16 +58,16 @@ struct Report {
 	fill_gops: f64,
 	turn_ms: f64,
 	turns_in_10_s: u32,
-	/// A turn's products and walks at the rates that they have alone, and the part of the turn that is neither: trees, keys and
-	/// launches that nothing hides.
+	/// A turn's products and walks at the rates they reach alone, and the remaining part of the turn: trees,
+	/// keys and launches that nothing hides.
 	products_ms: Option<f64>,
 	walks_ms: Option<f64>,
 	rest: Option<f64>,
-	/// Walks over the whole window and over its parts, in 10⁹ bytes of the window read a second.
+	/// Walks over the whole window and over its parts, in 10⁹ bytes of the window read per second.
 	walk_gbps: Option<f64>,
 	part_gbps: Vec<f64>,
 	fastest_part_of_slowest: Option<f64>,
-	/// The yardstick of walks, and a plain copy, read and written.
+	/// The yardstick of walks, and a plain copy, counting bytes read and written.
 	reads_gbps: Option<f64>,
 	walk_of_reads: Option<f64>,
 	copy_gbps: f64,
@@ -90,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 	let cases = if software {
 		vec![case(1_024, 4, 1, 1)]
 	} else {
-		// 8 GiB, which no cache holds, by two sizes of matrices; then all memory.
+		// 8 GiB, which no cache holds, in two sizes of matrices; then all memory.
 		vec![
 			case(ROWS, 512, 640, TIMES),
 			case(2 * ROWS, 128, 100, TIMES),
@@ -100,8 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 	let devices = gpu::open(&choice.into());
 	if devices.is_empty() {
 		return Err(
-			"there is no GPU here that can be used: `kaisar-agent detect` lists what there is"
-				.into(),
+			"no GPU can be used here: `kaisar-agent detect` lists the machine's GPUs".into(),
 		);
 	}
 	for Case { size, times } in cases {
@@ -129,7 +129,7 @@ fn measure(
 	let (mut filled, mut ran) = (f64::INFINITY, f64::INFINITY);
 	let mut last = None;
 	for time in 0..times as u8 {
-		// There is room for one.
+		// Memory holds only one window.
 		drop(last.take());
 		let seeds = Seeds::new(&[time; 32], &[time; 32], 0);
 		let start = Instant::now();
@@ -146,7 +146,7 @@ fn measure(
 		ran = ran.min(start.elapsed().as_secs_f64());
 		last = Some(window);
 	}
-	let window = last.ok_or("nothing was run")?;
+	let window = last.ok_or("no run was made")?;
 	let matrices = window.matrices();
 	let operations = 2.0 * f64::from(n).powi(3);
 	let turn_ms = ran / f64::from(turns) * 1e3;
@@ -196,7 +196,7 @@ fn of(figure: Option<f64>, yardstick: Option<f64>) -> Option<f64> {
 		.map(|(figure, yardstick)| figure / yardstick)
 }
 
-/// A figure with a unit, or `none`.
+/// Formats a figure with a unit, or `none`.
 fn figure(figure: Option<f64>, digits: usize, unit: &str) -> String {
 	figure.map_or_else(
 		|| "none".into(),
@@ -217,7 +217,7 @@ impl Display for Report {
 		)?;
 		for rated in &self.kernels {
 			let gops = figure(rated.gops, 0, " Gop/s");
-			writeln!(to, "  rated when it was opened: {gops}: {}", rated.kernel)?;
+			writeln!(to, "  rated when opened: {gops}: {}", rated.kernel)?;
 		}
 		writeln!(
 			to,
@@ -236,7 +236,7 @@ impl Display for Report {
 		)?;
 		writeln!(
 			to,
-			"  a turn: {:.3} ms, {} in 10 s; its products {}, its walks {}, the rest {}",
+			"  a turn: {:.3} ms, {} in 10 s; products {}, walks {}, the rest {}",
 			self.turn_ms,
 			self.turns_in_10_s,
 			figure(self.products_ms, 3, " ms"),

@@ -1,4 +1,4 @@
-//! Walks over the parts of windows that lie in few buffers and in many, reached by addresses and by branches.
+//! Walks over the parts of windows in few buffers and in many, reached by addresses and by branches.
 
 use kaisar_agent::{
 	gpu::{self, Choice, Cut, Options},
@@ -11,20 +11,20 @@ use std::{error::Error, sync::Arc};
 
 /// Buffers of the window.
 const BUFFERS: [u32; 3] = [2, 16, 62];
-/// Parts of the window whose walks are measured apart.
+/// Parts of the window that are measured separately.
 pub const PARTS: u32 = 8;
-/// Times that they are, in turns; the median counts.
+/// Number of measurements of each, alternating; the median counts.
 const ROUNDS: usize = 15;
 
-/// Measures them, and prints what comes of it.
+/// Measures walks, and prints the results.
 pub fn run(choice: Choice, n: u32) -> Result<(), Box<dyn Error>> {
 	BUFFERS
 		.iter()
 		.try_for_each(|buffers| walks(choice, n, *buffers))
 }
 
-/// Measures walks over a window in this number of buffers, by addresses and by branches in turns. Drivers limit what can
-/// be bound, so the window may be smaller by branches.
+/// Measures walks over a window in `buffers` buffers, alternating between addresses and branches. Drivers
+/// limit the number of bound buffers, so the window may be smaller by branches.
 fn walks(choice: Choice, n: u32, buffers: u32) -> Result<(), Box<dyn Error>> {
 	let matrix = u64::from(n) * u64::from(n);
 	let matrices: u32 = match choice {
@@ -42,7 +42,8 @@ fn walks(choice: Choice, n: u32, buffers: u32) -> Result<(), Box<dyn Error>> {
 			..Default::default()
 		};
 		let device = gpu::open(&options).into_iter().next();
-		let device = device.ok_or("There is no GPU here that can be used.")?;
+		let device = device
+			.ok_or("no GPU can be used here: `kaisar-agent detect` lists the machine's GPUs")?;
 		let seeds = Seeds::new(&[1; 32], &[1; 32], 0);
 		let window: Arc<dyn Window> = Arc::from(device.fill(seeds.fill, n, matrices, &|| true)?);
 		let size = Size {
@@ -50,7 +51,7 @@ fn walks(choice: Choice, n: u32, buffers: u32) -> Result<(), Box<dyn Error>> {
 			window: window.matrices(),
 			turns: 1,
 		};
-		// Nothing else runs on a device before its trial is over.
+		// A device runs nothing else before its trial is over.
 		let (base, tell) = ([1; 32], |_, _| ());
 		run_all(vec![window.clone()], &base, &base, size, &tell, &|| true)?;
 		windows.push((branches, window, vec![Vec::new(); PARTS as usize]));

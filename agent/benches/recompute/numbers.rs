@@ -1,4 +1,4 @@
-//! Numbers for searches, the same in each run: SplitMix64.
+//! A generator for searches, the same in each run: SplitMix64.
 
 pub struct Numbers(u64);
 
@@ -15,12 +15,12 @@ impl Numbers {
 		z ^ z >> 31
 	}
 
-	/// A number below `count`.
+	/// Draws a number below `count`.
 	pub fn below(&mut self, count: usize) -> usize {
 		((u128::from(self.next()) * count as u128) >> 64) as usize
 	}
 
-	/// A number in 0 … 1.
+	/// Draws a number in 0 … 1.
 	pub fn unit(&mut self) -> f64 {
 		(self.next() >> 11) as f64 / (1u64 << 53) as f64
 	}

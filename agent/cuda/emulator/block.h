@@ -1,4 +1,4 @@
-// Blocks and clusters while they run: what machine.cpp schedules and instructions.cpp changes.
+// The state of running blocks and clusters, which machine.cpp schedules and instructions.cpp changes.
 #pragma once
 #include "machine.h"
 #include <atomic>
@@ -10,20 +10,20 @@ namespace emulated {
 
 struct Run;
 
-// The launch of a kernel, and how far it is.
+// A kernel's launch and its progress.
 struct Grid {
 	const Launch &launch;
 	Run &run;
-	// The launch before it, if this one begins early.
+	// The preceding launch, if this one starts early.
 	Grid *before = nullptr;
 	bool has_next = false;
-	// Its place among those that share the machine.
+	// Its index among the launches that share the machine.
 	size_t number = 0;
 	uint32_t cluster, clusters;
-	// The clusters in the order in which they begin, and how many have begun.
+	// The clusters in their order of starting, and the number started.
 	std::vector<uint32_t> order;
 	std::atomic<uint32_t> begun{0};
-	// Blocks that let the next launch begin, or are over; blocks that are over.
+	// Number of blocks that permit the next launch to start or are over, and of blocks that are over.
 	std::atomic<uint32_t> letting{0}, over{0};
 
 	Grid(const Launch &launch, Run &run);
@@ -33,8 +33,7 @@ struct Grid {
 	}
 };
 
-// Matrix products of a group of warps that are on their way, and the sums that they add to: the group's
-// alone until a thread waits for them.
+// Sums of a warp group's products in flight: the group's own until a thread waits for them.
 struct Sums {
 	int32_t value[64 * 256];
 	int *thread[GROUP_WARPS * WARP];
@@ -49,7 +48,7 @@ struct Issued {
 };
 struct Group {
 	std::deque<Issued> issued;
-	// Products that are done, those that each warp issued, and the ends of the groups that each warp
+	// Number of finished products, number that each warp issued, and the ends of the groups that each warp
 	// committed.
 	uint64_t done = 0, by_warp[GROUP_WARPS] = {};
 	std::vector<uint64_t> ends;
@@ -63,15 +62,15 @@ struct Warp {
 	Block *block;
 	Fiber *fibers;
 	uint32_t count, live, number;
-	// Threads that can go on.
+	// Runnable threads.
 	uint32_t ready[WARP], ready_count = 0;
-	// Its place among the cluster's warps that have such threads.
+	// Its index among the cluster's warps with runnable threads.
 	uint32_t place = ~0u;
 	// The instruction at which its threads meet.
 	const char *meets_at = nullptr;
 	uint32_t met = 0;
 	void *own[WARP];
-	// Its registers are ready for products.
+	// Set once its registers are ready for products.
 	bool fenced = false;
 	// Registers of each of its threads.
 	uint32_t registers = 0;
@@ -88,7 +87,7 @@ struct Phases {
 	uint32_t address, count, pending;
 	int64_t bytes;
 	uint32_t phase;
-	// The other blocks of the cluster see that it was made.
+	// Set once the other blocks of the cluster see that it was initialized.
 	bool announced;
 	std::vector<Fiber *> waiting;
 };
@@ -104,16 +103,16 @@ struct Block {
 	std::vector<Phases> phases;
 	std::vector<Warp> warps;
 	std::vector<Group> groups;
-	// Registers, a warp's at a time, that warps gave back, and the threads that wait for some.
+	// Registers that warps released, counted per thread of a warp, and the threads that wait for some.
 	uint32_t free_registers = 0;
 	std::vector<Fiber *> waiting_for_registers;
 
 	Phases &phases_at(uint32_t address);
-	// This machine's address of bytes of shared memory.
+	// Returns the host address of bytes of shared memory.
 	uint8_t *at(uint32_t address, uint32_t bytes, uint32_t aligned);
 };
 
-// A copy of a box to one block that is on its way.
+// A copy of a box to one block, in flight.
 struct BoxCopy {
 	TensorMap map;
 	int at[5];
@@ -121,7 +120,7 @@ struct BoxCopy {
 	Block *block;
 };
 
-// An arrival at a barrier of another block that is on its way.
+// An arrival at another block's barrier, in flight.
 struct Arrival {
 	const Fiber *from;
 	Block *block;
@@ -133,9 +132,9 @@ enum class When { LATE, EARLY, DRAWN };
 struct Cluster {
 	Grid &grid;
 	Random random;
-	// When copies of 16 bytes, copies of boxes and products take place.
+	// The moments at which copies of 16 bytes, copies of boxes and products complete.
 	When copies, boxes, products;
-	// Most turns that a warp's threads take in a row.
+	// Maximum turns that a warp's threads take in sequence.
 	uint32_t patience;
 	std::vector<Fiber> fibers;
 	std::vector<Block> blocks;
@@ -147,7 +146,7 @@ struct Cluster {
 	std::vector<Fiber *> at_cluster_barrier;
 	uint32_t live;
 	bool progress = false, letting = false;
-	// The progress of all when it could not go on.
+	// The overall progress at the time when it could not continue.
 	uint64_t stuck_at = ~0ull;
 	Context scheduler{};
 
@@ -155,7 +154,7 @@ struct Cluster {
 	~Cluster();
 	enum Outcome { DONE, STUCK, MORE };
 	Outcome go_on(uint32_t turns);
-	// Ends one of what is on its way; false if nothing is.
+	// Completes one operation in flight; false if there is none.
 	bool complete_one();
 	void complete(size_t which);
 	void complete_arrival(size_t which);
@@ -169,18 +168,18 @@ private:
 
 // The wait of threads that poll.
 extern const char *const ASIDE;
-// Lets a thread go on.
+// Makes a thread runnable.
 void wake(Fiber *fiber);
-// Gives the processor to others until the thread is woken.
+// Yields until the thread is woken.
 void wait_at(const char *what, uint32_t at);
-// Wakes all of them.
+// Wakes all of these threads.
 void wake_all(std::vector<Fiber *> &waiting);
-// Products of rows: sums[i][j] += Σ_k a[i][k] · b[j][k], all without gaps. `columns` is a multiple of 4,
+// Adds products of rows: sums[i][j] += Σ_k a[i][k] · b[j][k], all contiguous. `columns` is a multiple of 4,
 // `depth` of 2.
 void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, const int8_t *b, int32_t *sums);
 // Arrives at a barrier.
 void arrive_now(const Arrival &arrival);
-// Copies a box's bytes, and tells the barrier.
+// Copies a box's bytes, and counts them at the barrier.
 void copy_now(const BoxCopy &copy, const Memory &memory);
 
 // All launches that share the machine.

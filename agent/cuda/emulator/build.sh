@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
 # Builds the stub of CUDA's driver: build.sh FILE [OPTION …]
 set -euo pipefail
+case "${1:-}" in
+	'' | -*)
+		printf 'usage: build.sh FILE [OPTION …]\n' >&2
+		exit 2
+		;;
+esac
 FILE=$1
 shift
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -1,4 +1,4 @@
-// The functions of ../hardware.h on the processor, for tests without a GPU. machine.h says what runs them.
+// The functions of ../hardware.h on the processor, for tests without a GPU. machine.h runs them.
 #pragma once
 #include "machine.h"
 
@@ -41,7 +41,7 @@ struct uint2 {
 	uint32_t x, y;
 };
 
-// As a GPU accesses it: all of it at once, at a multiple of 16, and nowhere but in memory that was taken.
+// Accessed like on a GPU: as a whole, at a multiple of 16, and only in allocated memory.
 struct uint4 {
 	uint32_t x, y, z, w;
 
@@ -70,7 +70,7 @@ DEVICE uint32_t bytes_of(uint32_t a, uint32_t b, uint32_t which) {
 	uint32_t out = 0;
 	for (uint32_t at = 0; at < 4; at++) {
 		const uint32_t chosen = which >> 4 * at & 15, byte = (uint32_t)(both >> 8 * (chosen & 7)) & 0xFF;
-		// The highest bit of a number asks for the byte's sign.
+		// The highest bit of a number selects the byte's sign.
 		out |= (chosen & 8 ? (byte & 0x80 ? 0xFFu : 0u) : byte) << 8 * at;
 	}
 	return out;
@@ -131,7 +131,7 @@ DEVICE void meet_cluster() { emulated::sync_cluster(false); }
 DEVICE void sync_cluster() { emulated::sync_cluster(true); }
 DEVICE void barrier_init(uint32_t barrier, uint32_t count) { emulated::barrier_init(barrier, count); }
 DEVICE void barriers_are_made() { emulated::barriers_are_made(); }
-// Orders what the emulator never reorders.
+// No effect: the emulator never reorders these.
 DEVICE void before_bulk_copies() {}
 DEVICE void barrier_expect(uint32_t barrier, uint32_t bytes) { emulated::barrier_expect(barrier, bytes); }
 DEVICE void barrier_arrive(uint32_t barrier, uint32_t block) { emulated::barrier_arrive(barrier, block); }

@@ -1,5 +1,4 @@
-// The instructions of hardware.h, emulated. Sources: NVIDIA's "PTX ISA", the section of each
-// instruction.
+// The instructions of hardware.h, emulated. Source: NVIDIA's "PTX ISA", the section of each instruction.
 #include "block.h"
 #include <algorithm>
 #include <cstdio>
@@ -22,10 +21,10 @@ const char *const FENCE = "wgmma.fence", *const WGMMA = "wgmma.mma_async", *cons
 const char *const WAIT = "wgmma.wait_group", *const REGISTERS = "setmaxnreg",
 				  *const AT_REGISTERS = "registers of other warps";
 
-// Stands in the place of a barrier in shared memory, so that writes over it are found.
+// Marks the place of a barrier in shared memory, so that overwriting it is detected.
 constexpr uint64_t BARRIER = 0xBA221E2BA221E2BAull;
 
-// Meets the other threads of the warp; the last one runs `all` for all of them.
+// Waits for the other threads of the warp; the last one runs `all` for all of them.
 template <class Own> void meet(const char *what, Own &own, void (*all)(Warp &, Own *const *)) {
 	Fiber *me = current;
 	Warp &warp = *me->warp;
@@ -141,7 +140,7 @@ void give_way() {
 void let_next_begin() {
 	Block &block = *current->block;
 	Grid &grid = current->cluster->grid;
-	// Older code has no such instruction.
+	// Code for older targets lacks this instruction.
 	if (grid.launch.target < 900 || block.lets_next) return;
 	block.lets_next = true;
 	bool all = true;
@@ -186,7 +185,7 @@ void wait_for_groups(uint32_t but) {
 	const size_t groups = me->groups.size() - but;
 	size_t copies = 0;
 	for (size_t at = 0; at < groups; at++) copies += me->groups[at];
-	// The last one first, since nothing orders them.
+	// The last one first, since their order is unspecified.
 	for (size_t at = copies; at > 0; at--) copy_now(me->copies[at - 1]);
 	me->copies.erase(me->copies.begin(), me->copies.begin() + (ptrdiff_t)copies);
 	me->groups.erase(me->groups.begin(), me->groups.begin() + (ptrdiff_t)groups);
@@ -196,8 +195,8 @@ void wait_for_groups(uint32_t but) {
 
 void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, const int8_t *b, int32_t *sums) {
 #ifdef __SSE2__
-	// Two products at a time, of 16 bits each: `pairs` has those of all columns next to each other.
-	// Not in place: what threads have of their own must be small where a library is loaded late.
+	// Two products of 16 bits at a time: `pairs` holds those of all columns adjacently. On the heap, since
+	// thread-local storage of a library that is loaded late must be small.
 	static thread_local std::vector<int32_t> kept(16 * 256);
 	int32_t *pairs = kept.data();
 	const uint32_t twos = depth / 2;
@@ -306,7 +305,7 @@ void set_registers(uint32_t count, bool more) {
 		const uint32_t count = all[0]->count;
 		Block &block = *warp.block;
 		if (count % 8 || count < 24 || count > 256) fail("asks for %u registers", count);
-		// Kernels of tests have no known number.
+		// Kernels of tests have no known register count.
 		if (warp.registers == 0) return;
 		if (all[0]->more ? count < warp.registers : count > warp.registers)
 			fail("asks for %s registers, %u, and has %u", all[0]->more ? "more" : "fewer", count, warp.registers);
@@ -330,7 +329,7 @@ uint32_t rank_in_cluster() { return current->block->rank; }
 
 void sync_cluster(bool in_order) {
 	Cluster &cluster = *current->cluster;
-	// The thread's arrivals at other blocks come before the barrier.
+	// The thread's arrivals at other blocks precede the barrier.
 	for (size_t at = cluster.arrivals.size(); in_order && at > 0; at--)
 		if (cluster.arrivals[at - 1].from == current) cluster.complete_arrival(at - 1);
 	if (cluster.at_cluster_barrier.size() + 1 == cluster.live) return wake_all(cluster.at_cluster_barrier);
@@ -366,7 +365,7 @@ void arrive(Phases &phases, int64_t bytes) {
 	turn_if_complete(phases);
 }
 
-// Before another block uses a barrier.
+// Checks that a barrier was announced before another block uses it.
 void check_announced(Block &other, uint32_t barrier) {
 	if (&other != current->block && !other.phases_at(barrier).announced)
 		fail("uses a barrier of another block that was made without fence.mbarrier_init");
@@ -442,7 +441,7 @@ void copy_now(const BoxCopy &copy, const Memory &memory) {
 			inside = inside && at >= 0 && (uint64_t)at < map.sizes[of];
 			from += (uint64_t)at * map.strides[of];
 		}
-		// Parts of 16 bytes, of which a box's rows and what lies in the matrix consist.
+		// Parts of 16 bytes, which divide both a box's rows and the part inside the matrix.
 		for (uint32_t part = 0; part < row / 16; part++) {
 			uint32_t to = copy.to + number * row + 16 * part;
 			if (map.swizzle == 3) to ^= (to >> 7 & 7) << 4;
@@ -451,7 +450,7 @@ void copy_now(const BoxCopy &copy, const Memory &memory) {
 				const int64_t at = (int64_t)copy.at[0] + part * 16 / map.element + element;
 				if (at < 0 || (uint64_t)at >= map.sizes[0]) continue;
 				const uint8_t *source = (const uint8_t *)from + at * map.element;
-				// A row that lies inside as a whole is looked at once.
+				// A part that lies inside as a whole is checked once.
 				if (element == 0 && (uint64_t)at + 16u / map.element <= map.sizes[0]) {
 					if (!memory.holds(source, 16)) fail("a box is copied from outside of all allocations");
 					memcpy(bytes, source, 16);
@@ -500,13 +499,13 @@ Group &group_of(Warp &warp) {
 	return group;
 }
 
-// Rows of 32 bytes of a matrix that a descriptor names.
+// Reads rows of 32 bytes of the matrix of a descriptor.
 void rows_of(Block &block, uint64_t matrix, uint32_t rows, int8_t *to) {
 	const uint32_t start = (uint32_t)(matrix & 0x3FFF) << 4, eight = (uint32_t)(matrix >> 32 & 0x3FFF) << 4;
 	if (matrix >> 62 != 1) fail("multiplies a matrix that is not swizzled over 128 bytes");
 	if (matrix >> 49 & 7 || start >> 7 & 7)
 		fail("multiplies a matrix at %#x, whose rows do not begin at a multiple of 1024", start);
-	// Descriptors have the lower 18 bits of an address.
+	// Descriptors hold the lower 18 bits of an address.
 	for (uint32_t row = 0; row < rows; row++)
 		for (uint32_t part = 0; part < 2; part++) {
 			uint32_t at = start + row / 8 * eight + row % 8 * 128 + 16 * part;
@@ -515,7 +514,7 @@ void rows_of(Block &block, uint64_t matrix, uint32_t rows, int8_t *to) {
 		}
 }
 
-// The products of all warps that were issued before `end`.
+// Runs the products of all warps issued before `end`.
 void multiply_until(Block &block, Group &group, uint64_t end) {
 	while (group.done < end) {
 		const Issued issued = group.issued.front();
@@ -529,7 +528,7 @@ void multiply_until(Block &block, Group &group, uint64_t end) {
 	}
 }
 
-// The place of a thread's sum number `at` among the group's.
+// Returns the index of a thread's sum number `at` among the group's.
 uint32_t place_of_sum(uint32_t thread, uint32_t at) {
 	const uint32_t row = thread / WARP * 16 + thread % WARP / 4 + at / 2 % 2 * 8;
 	return row * 256 + at / 4 * 8 + thread % 4 * 2 + at % 2;
@@ -575,11 +574,11 @@ void multiply_64x256x32(int *d, uint64_t a, uint64_t b, int add) {
 		Sums &sums = *issued.sums;
 		for (uint32_t lane = 0; lane < WARP; lane++) {
 			const uint32_t thread = number * WARP + lane;
-			// A slow warp has its sums back before it learns that a faster one adds to them again.
+			// A slow warp gets its sums back before it notices that a faster one adds to them again.
 			if (!sums.taken[number] || sums.given[number]) {
 				sums.thread[thread] = all[lane]->d;
 				for (uint32_t at = 0; at < 128; at++) sums.value[place_of_sum(thread, at)] = all[lane]->d[at];
-				// Until they are waited for, registers hold nothing that can be relied on.
+				// Until the wait, the registers' contents are undefined.
 				fill_with_garbage(all[lane]->d, 128 * sizeof(int), warp.block->cluster->random.next());
 			} else if (sums.thread[thread] != all[lane]->d) {
 				fail("adds to other registers than its warp");
@@ -622,7 +621,7 @@ void wait_for_products(uint32_t but) {
 			wait_at(AT_PRODUCTS, 0);
 		}
 		multiply_until(*warp.block, group, end);
-		// Sums to which nothing is added any more are the threads' again.
+		// Sums without products in flight return to the threads.
 		for (size_t which = 0; which < group.sums.size(); which++) {
 			Sums &sums = *group.sums[which];
 			if (!sums.taken[number] || sums.given[number] || sums.last[number] > group.done) continue;

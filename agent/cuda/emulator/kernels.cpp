@@ -2,7 +2,7 @@
 #include "../hardware.h"
 #include <cstdio>
 
-// Each source in a namespace of its own: kernels for different GPUs have the same names.
+// Each source in its own namespace: kernels for different GPUs have the same names.
 namespace {
 #include "../hash.h"
 namespace base {
@@ -28,7 +28,7 @@ using emulated::Kernel;
 using emulated::kernel;
 using emulated::Written;
 
-// The parameters, of which each kernel here has one structure in the end.
+// Returns a kernel's structure of parameters, which is its last argument.
 template <class Parameters> Parameters last(void *const *arguments, size_t number) {
 	return emulated::argument<Parameters>(arguments[number]);
 }
@@ -43,7 +43,7 @@ Written of_tree(void *const *arguments) {
 }
 Written of_walk(void *const *arguments) {
 	const auto p = last<Walk>(arguments, 0);
-	// At least a line: how many lanes there are, only the launch says.
+	// At least one line: only the launch has the number of lanes.
 	return {(uint8_t *)p.z, LINE};
 }
 Written of_gather(void *const *arguments) {
@@ -61,7 +61,7 @@ template <int PLACE> Written of_product(void *const *arguments) {
 
 std::vector<Kernel> all_kernels() {
 	std::vector<Kernel> all;
-	// In the order of their sources, in which their bounds are known.
+	// In the order of their sources, like their bounds.
 	auto add = [&](Kernel one, uint32_t from, uint32_t below, Written (*written)(void *const *)) {
 		if (all.size() >= Bound::all().size()) {
 			fprintf(stderr, "emulator: kernels.cpp names more kernels than there are\n");

@@ -1,10 +1,10 @@
-// The kernels of ../ as the emulator runs them.
+// The kernels of ../ for the emulator.
 #pragma once
 #include "machine.h"
 
 namespace emulated {
 
-// A kernel by its name in code for a target, times ten; nothing if it has none.
+// Returns a kernel by its name in code for a target, times ten; null if there is none.
 const Kernel *kernel_of(const char *name, uint32_t target);
 
 } // namespace emulated

@@ -1,35 +1,34 @@
-// A `libcuda.so.1` without a GPU: the functions of CUDA's driver that the agent needs, over the emulator.
-// For tests:
+// A `libcuda.so.1` without a GPU, for tests: the functions of CUDA's driver that the agent needs, on the
+// emulator. Build it with
 //
 // ./build.sh FILE [FLAG …]
 //
 // With -DKAISAR_OLD_DRIVER, it lacks the functions that came with CUDA 11.4 and later: cuDeviceGetUuid_v2,
 // cuLaunchKernelEx, cuTensorMapEncodeTiled, cuGetProcAddress_v2, cuEventElapsedTime_v2.
 //
-// Work is queued and done as late as possible: when the program waits for it or queries it. Each query does
-// one step of it, and returns "not ready" if there was one. Pinned memory is read and written then, too.
-// Streams wait for each other only where they must. A kernel that may begin early overlaps those before it
-// in its stream. Later calls report the errors of work, as with a GPU; the reason goes to stderr.
+// Work is queued and executed as late as possible: when the program waits for it or queries it. Each query
+// executes one step, and returns "not ready" if there was one. Pinned memory is also read and written only
+// then. Streams wait for each other only where they must. A kernel that may start early overlaps the
+// preceding ones in its stream. Like on a GPU, later calls report errors of work; the reason goes to stderr.
 //
-// Environment, read by cuInit while no context is open; the faults are read again whenever one is
-// opened:
+// Environment, read by cuInit while no context is open; faults are reread whenever one is opened:
 //
-// KAISAR_EMULATED_DRIVER: version of the driver, as 13000 (the default), 12000, 11000, 10020.
-// KAISAR_EMULATED_DEVICES: compute capabilities, as 9.0,8.6: a device each, from 0000:01:00.0 upwards;
+// KAISAR_EMULATED_DRIVER: version of the driver, such as 13000 (the default), 12000, 11000, 10020.
+// KAISAR_EMULATED_DEVICES: compute capabilities such as 9.0,8.6, one per device, from 0000:01:00.0 upwards;
 //     empty: no device.
 // KAISAR_EMULATED_CAPABILITY: the same for one device; 9.0 by default.
 // KAISAR_EMULATED_MEMORY_MIB: memory of each device; 512 by default. A 32nd of it is never free.
 // KAISAR_EMULATED_MULTIPROCESSORS: of each device; 6 by default.
 // KAISAR_EMULATED_UUID: of the first device, as 32 hexadecimal digits, with or without GPU- and dashes.
-// KAISAR_EMULATED_FAIL: NAME:CALL:CODE, …: this call of a driver's function, or launch of a kernel, counted
-//     from 1 (or N+, from then on), ends with this CUresult. Codes that cost a real context, and all of
-//     kernels, stay until the context is destroyed or reset.
-// KAISAR_EMULATED_WRONG: KERNEL[:CALL], …: from this launch on, a bit of what the kernel wrote is flipped.
-// KAISAR_EMULATED_HANG: KERNEL:CALL, …: this launch never ends. Queries return "not ready", waits return
+// KAISAR_EMULATED_FAIL: NAME:CALL:CODE, …: this call of a driver function or launch of a kernel, counted
+//     from 1 (or N+, from then on), ends with this CUresult. Codes that break a real context, and all codes
+//     of kernels, persist until the context is destroyed or reset.
+// KAISAR_EMULATED_WRONG: KERNEL[:CALL], …: from this launch on, a bit of the kernel's output is flipped.
+// KAISAR_EMULATED_HANG: KERNEL:CALL, …: this launch never ends. Queries return "not ready"; waits return
 //     when the context is destroyed or reset.
-// KAISAR_EMULATED_EAGER: 1: work is done when it is queued, in order.
-// KAISAR_EMULATED_SEED: of all that is left to chance; 1 by default.
-// KAISAR_EMULATED_WORKERS: threads that run blocks; as many as there are processors by default.
+// KAISAR_EMULATED_EAGER: 1: work is executed when queued, in order.
+// KAISAR_EMULATED_SEED: seed of all random choices; 1 by default.
+// KAISAR_EMULATED_WORKERS: threads that run blocks; by default as many as processors.
 // KAISAR_EMULATED_PATIENCE_MS: longest standstill of all kernels before a launch fails; 10000 by default.
 // KAISAR_EMULATED_STRICT: 1: a block may not end while others arrive at its barriers.
 // KAISAR_EMULATED_TRACE: 1: every launch is printed.
@@ -84,7 +83,7 @@ enum : CUresult {
 	LAUNCH_FAILED = 719,
 	NOT_SUPPORTED = 801,
 	INVALID_CLUSTER_SIZE = 912,
-	// Never returned: the work before hangs.
+	// Never returned: the preceding work hangs.
 	HUNG = -1,
 };
 
@@ -133,7 +132,7 @@ const Error ERRORS[] = {
 	{999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 
-// Codes after which a context is of no use.
+// Codes after which a context is unusable.
 bool is_sticky(CUresult code) {
 	return code == 214 || code == 220 || code == 700 || code == 702 || code == 710 ||
 		(code >= 714 && code <= LAUNCH_FAILED) || code == 999;
@@ -201,7 +200,7 @@ public:
 			all.push_back(fault);
 		}
 	}
-	// Counts a call, and says with what it has to fail.
+	// Counts a call, and returns the code with which it must fail.
 	CUresult next(const std::string &of) {
 		if (all.empty()) return SUCCESS;
 		const std::string name = plain(of);
@@ -238,7 +237,7 @@ struct Device {
 	}
 	uint64_t free_bytes() const { return total - total / 32 - used; }
 	uint32_t target() const { return capability * 10; }
-	// Most shared memory of a block.
+	// Returns the maximum shared memory of a block.
 	int shared_limit() const {
 		switch (capability) {
 		case 75: return 65536;
@@ -255,7 +254,7 @@ struct Device {
 	}
 };
 
-// A moment of a stream, as an event recorded it.
+// A point in a stream that an event recorded.
 struct Moment {
 	std::shared_ptr<Stream> stream;
 	uint64_t position;
@@ -270,7 +269,7 @@ struct Operation {
 	bool hangs = false, wrong = false;
 	std::function<void()> work;
 	std::shared_ptr<Moment> moment;
-	// Until where another stream has to be.
+	// The position that another stream must reach.
 	std::shared_ptr<Stream> other;
 	uint64_t until = 0;
 	bool is_plain() const { return fails == SUCCESS && !hangs && !wrong; }
@@ -278,7 +277,7 @@ struct Operation {
 
 struct Stream {
 	Context *context;
-	// It waits for the default stream, and that one for it.
+	// It and the default stream wait for each other.
 	bool blocking;
 	std::deque<Operation> queue;
 	uint64_t queued = 0, done = 0;
@@ -340,7 +339,7 @@ struct Driver {
 	bool initialized = false, eager = false, trace = false;
 	int version = 13000, multiprocessors = 6;
 	std::vector<std::unique_ptr<Device>> devices;
-	// Those that were opened, also those that are destroyed: their handles are known.
+	// All contexts ever opened, including destroyed ones, whose handles remain known.
 	std::map<void *, std::shared_ptr<Context>> contexts;
 	Faults fail, wrong, hang;
 	uint64_t launches = 0;
@@ -360,7 +359,7 @@ struct Driver {
 		trace = variable("KAISAR_EMULATED_TRACE", "0") == "1";
 		const uint64_t mib = strtoull(variable("KAISAR_EMULATED_MEMORY_MIB", "512").c_str(), nullptr, 10);
 		const std::string one = variable("KAISAR_EMULATED_CAPABILITY", "9.0");
-		// Contexts that are destroyed name their devices.
+		// Destroyed contexts refer to their devices.
 		static auto &old = *new std::vector<std::unique_ptr<Device>>();
 		for (auto &device : devices) old.push_back(std::move(device));
 		devices.clear();
@@ -380,12 +379,12 @@ struct Driver {
 };
 
 Driver &driver() {
-	// Never destroyed: threads may call to the end.
+	// Never destroyed: threads may call until the process ends.
 	static Driver &one = *new Driver();
 	return one;
 }
 
-// Contexts of this thread, the current one last.
+// This thread's contexts, the current one last.
 thread_local std::vector<Context *> stack_of_contexts;
 
 // -- Work -------------------------------------------------------------------------------------------------
@@ -402,7 +401,7 @@ void damage(const Operation &operation, uint64_t seed) {
 	written.at[bit / 8] ^= (uint8_t)(1 << bit % 8);
 }
 
-// Does the first thing of a stream's queue, or, of kernels that may overlap, all of them.
+// Executes the first operation of a stream's queue, or all kernels that may overlap.
 CUresult step(Stream &stream) {
 	Driver &all = driver();
 	Context &context = *stream.context;
@@ -472,7 +471,7 @@ CUresult work_until(const std::shared_ptr<Stream> &stream, uint64_t until) {
 	return SUCCESS;
 }
 
-// Does all work of a stream; waits for what hangs until the context is given up.
+// Executes all work of a stream; if it hangs, waits until the context is destroyed.
 CUresult finish(
 	std::unique_lock<std::mutex> &lock, Context &context, const std::shared_ptr<Stream> &stream, uint64_t until) {
 	const CUresult result = work_until(stream, until);
@@ -541,7 +540,7 @@ template <class Body> CUresult call(const char *name, Needs needs, Body body) {
 	return body(Here{all, lock, context});
 }
 
-// Returns whether a driver of this version lacks a function; the library has it all the same.
+// Returns whether a driver of this version lacks a function, which the library has anyway.
 __attribute__((unused)) bool lacks(const char *name, int since) {
 	if (driver().version >= since) return false;
 	complain("%s came with CUDA %d, and this driver is %d", name, since, driver().version);
@@ -586,7 +585,7 @@ void close(const Here &here, Context &context) {
 
 // -- PTX --------------------------------------------------------------------------------------------------
 
-// The newest PTX that a driver knows, as ten times its version.
+// Returns the newest PTX that a driver supports, as ten times its version.
 int newest_ptx(int version) {
 	static const int ALL[][2] = {{9000, 60}, {9010, 61}, {9020, 62}, {10000, 63}, {10010, 64}, {10020, 65}, {11000, 70},
 		{11010, 71}, {11020, 72}, {11030, 73}, {11040, 74}, {11050, 75}, {11060, 76}, {11070, 77}, {11080, 78},
@@ -811,7 +810,7 @@ bool is_pinned(const Here &here, const void *at, uint64_t bytes) {
 	return (uintptr_t)at - start + bytes <= size;
 }
 
-// Work that is done before the call is over.
+// Executes work before the call returns.
 CUresult now(const Here &here, std::function<void()> work) {
 	const CUresult result = work_on(here, nullptr, std::move(work));
 	if (result != SUCCESS) return result;
@@ -1219,7 +1218,7 @@ EXPORTED CUresult cuMemFree_v2(CUdeviceptr at) {
 	return call("cuMemFree_v2", Needs::CONTEXT, [&](const Here &here) -> CUresult {
 		if (at == 0) return SUCCESS;
 		if (!here.context->allocations.count(at)) return INVALID_VALUE;
-		// It waits for all work, which may use it.
+		// Waits for all work, which may use the memory.
 		if (const CUresult result = finish_all(here.lock, *here.context)) return result;
 		auto found = here.context->allocations.find(at);
 		if (found == here.context->allocations.end()) return INVALID_VALUE;
@@ -1279,7 +1278,7 @@ EXPORTED CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t 
 	return call("cuMemcpyHtoDAsync_v2", Needs::CONTEXT, [&](const Here &here) -> CUresult {
 		if (!from || !holds(here, to, bytes)) return INVALID_VALUE;
 		if (is_pinned(here, from, bytes)) return work_on(here, stream, [=] { memcpy((void *)to, from, bytes); });
-		// The driver takes what is not pinned before the call is over.
+		// The driver reads unpinned memory before the call returns.
 		auto taken = std::make_shared<std::vector<uint8_t>>((const uint8_t *)from, (const uint8_t *)from + bytes);
 		return work_on(here, stream, [=] { memcpy((void *)to, taken->data(), taken->size()); });
 	});
@@ -1293,7 +1292,7 @@ EXPORTED CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
 		emulated::fill_with_garbage(to, bytes, 3);
 		const CUresult result = work_on(here, handle, [=] { memcpy(to, (const void *)from, bytes); });
 		if (result != SUCCESS || pinned) return result;
-		// To other memory, it copies before the call is over.
+		// It copies to unpinned memory before the call returns.
 		const auto stream = stream_of(here, handle);
 		return finish(here.lock, *here.context, stream, stream->queued);
 	});
@@ -1345,7 +1344,7 @@ EXPORTED CUresult cuStreamDestroy_v2(void *handle) {
 		auto found = here.context->streams.find(handle);
 		if (found == here.context->streams.end()) return INVALID_HANDLE;
 		const auto stream = found->second;
-		// Its work is done all the same.
+		// Its work is still executed.
 		const CUresult result = work_until(stream, stream->queued);
 		if (result != SUCCESS && result != HUNG) return result;
 		here.context->streams.erase(handle);
@@ -1377,7 +1376,7 @@ EXPORTED CUresult cuStreamWaitEvent(void *handle, void *which, unsigned) {
 		auto found = here.context->events.find(which);
 		if (!stream || found == here.context->events.end()) return INVALID_HANDLE;
 		const auto moment = found->second->moment;
-		// An event that was not recorded is nothing to wait for.
+		// An event that was never recorded needs no wait.
 		if (!moment || moment->done || moment->stream == stream) return SUCCESS;
 		Operation operation = {};
 		operation.kind = Operation::WAIT;
@@ -1525,7 +1524,7 @@ EXPORTED CUresult cuTensorMapEncodeTiled(void *to, int type, unsigned rank, void
 	const unsigned long long *sizes, const unsigned long long *strides, const unsigned *box, const unsigned *steps,
 	int interleave, int swizzle, int, int fill) {
 	if (lacks("cuTensorMapEncodeTiled", 12000)) return NOT_SUPPORTED;
-	// The only one of its kind that needs no context; it is the same on all devices.
+	// The only such function without a context: it is the same on all devices.
 	return call("cuTensorMapEncodeTiled", Needs::DRIVER, [&](const Here &here) -> CUresult {
 		auto refuse = [](const char *why) -> CUresult {
 			complain("cuTensorMapEncodeTiled: %s", why);
@@ -1652,7 +1651,7 @@ EXPORTED CUresult cuGetProcAddress_v2(
 			*function = known.function;
 			break;
 		}
-		// Found, not found, or only in a newer version than was asked for.
+		// Found, not found, or found only in a newer version than requested.
 		if (status) *status = *function ? 0 : newer ? 2 : 1;
 		return *function ? SUCCESS : NOT_FOUND;
 	});

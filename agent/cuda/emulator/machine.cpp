@@ -22,9 +22,9 @@ constexpr size_t GUARD = 64 << 10;
 // Room for a block's shared memory, with zones around it.
 constexpr size_t SHARED_ROOM = 256 << 10, SHARED_ZONE = 1024;
 constexpr uint8_t UNTOUCHED = 0xC5;
-// Most threads that a worker has begun and not ended.
+// Maximum threads that a worker has started and not ended.
 constexpr uint32_t MOST_BEGUN = 4096;
-// Turns between two looks at what other blocks do.
+// Turns between two checks of other blocks' progress.
 constexpr uint32_t TURNS = 1 << 14;
 
 uint64_t number_of(const char *name, uint64_t otherwise) {
@@ -40,7 +40,7 @@ uint64_t now_ms() {
 	return (uint64_t)duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
-// Grows whenever a thread of any launch goes on: blocks that wait for others look again then.
+// Grows whenever a thread of any launch proceeds: then blocks that wait for others check again.
 std::atomic<uint64_t> progress{1};
 std::atomic<uint64_t> progress_ms{0};
 
@@ -51,7 +51,7 @@ void note_progress() {
 
 // -- Stacks and shared memory that are used again ---------------------------------------------------------
 
-// Mapped memory between parts that cannot be touched.
+// Mapped memory between inaccessible parts.
 class Pool {
 	const size_t bytes;
 	std::mutex mutex;
@@ -120,7 +120,7 @@ asm(".text\n"
 void switch_to(Context &from, Context &to) { kaisar_emulated_switch(&from, to); }
 
 void prepare(Context &context, uint8_t *stack, size_t bytes, void (*start)()) {
-	// As after a call: the address to return to lies above a multiple of 16, after six registers.
+	// Like after a call: the return address lies above a multiple of 16, after six registers.
 	void **top = (void **)(stack + bytes) - 2;
 	*--top = nullptr;
 	*--top = (void *)start;
@@ -159,7 +159,7 @@ __thread int fault_signal __attribute__((tls_model("initial-exec")));
 __thread uint8_t *fault_stack __attribute__((tls_model("initial-exec")));
 constexpr size_t FAULT_STACK = 64 << 10;
 
-// Runs in place of the kernel, on a stack of its own.
+// Runs in place of the kernel, on its own stack.
 void after_fault() {
 	const uint8_t *stack = current->stack;
 	if (fault_signal == SIGFPE) fail("divides by zero");
@@ -183,7 +183,7 @@ void on_fault(int number, siginfo_t *info, void *context) {
 	else signal(number, SIG_DFL);
 }
 
-// Stacks for this processor's thread, on which faults of kernels are handled.
+// Stacks of this host thread for handling faults of kernels.
 class FaultStacks {
 	std::vector<uint8_t> handler, after;
 	stack_t before = {};
@@ -251,7 +251,7 @@ void fail(const char *format, ...) {
 	snprintf(whole, sizeof whole, "%s: thread %u of block %u %s", me->cluster->grid.launch.kernel->name, me->index,
 		me->block_index, text);
 	me->cluster->grid.run.note(whole);
-	// The stack needs no unwinding: kernels own nothing else.
+	// The stack needs no unwinding, since kernels own no other resources.
 	me->over = true;
 	switch_to(me->context, me->cluster->scheduler);
 	abort();
@@ -285,7 +285,7 @@ Cluster::Cluster(Grid &grid, uint32_t number, uint64_t seed) : grid(grid), rando
 		block.rank = rank;
 		block.live = threads;
 		block.mapped = shared_memories().take();
-		// As far back as its alignment lets it be: what is behind cannot be touched.
+		// As close to the inaccessible zone after it as its alignment permits.
 		block.shared = block.mapped + (SHARED_ROOM - SHARED_ZONE - launch.shared) / 1024 * 1024;
 		block.shared_bytes = launch.shared;
 		block.shared_base = base;
@@ -314,7 +314,7 @@ Cluster::Cluster(Grid &grid, uint32_t number, uint64_t seed) : grid(grid), rando
 			fiber.lane = index % WARP;
 			fiber.block_index = block.index;
 			fiber.block_count = launch.blocks;
-			// Stacks begin at different places of pages, so that they do not displace each other in caches.
+			// Stacks begin at different offsets in pages, so that they do not evict each other from caches.
 			prepare(fiber.context, fiber.stack, STACK - index % WARP * 640, thread_main);
 			wake(&fiber);
 		}
@@ -451,7 +451,7 @@ Cluster::Outcome Cluster::go_on(uint32_t turns) {
 	wake_all(looking);
 	while (turns) {
 		if (ready.empty()) {
-			// The latest moment.
+			// The latest possible moment.
 			if (complete_one()) {
 				progress = true;
 				continue;
@@ -472,7 +472,7 @@ Cluster::Outcome Cluster::go_on(uint32_t turns) {
 			}
 			Fiber *fiber = &warp.fibers[lane];
 			turn(fiber);
-			// A thread that polls in vain has not gone on.
+			// A thread that polls in vain makes no progress.
 			if (fiber->waits == ASIDE) continue;
 			progress = true;
 			turns--;
@@ -498,7 +498,7 @@ Run::Run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed, Overla
 		if (before) before->has_next = true;
 		grid.order.resize(grid.clusters);
 		for (uint32_t at = 0; at < grid.clusters; at++) grid.order[at] = at;
-		// Half of the time as hardware does it.
+		// Half of the time in the hardware's order.
 		if (random.coin())
 			for (uint32_t at = grid.clusters; at > 1; at--) std::swap(grid.order[at - 1], grid.order[random.below(at)]);
 	}
@@ -506,14 +506,14 @@ Run::Run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed, Overla
 
 namespace {
 
-// Runs clusters until there are none left to begin.
+// Runs clusters until none are left to start.
 void work(Run &run, uint64_t seed) {
 	FaultStacks stacks_for_faults;
 	run_here = &run;
 	Random random(seed);
 	std::vector<std::unique_ptr<Cluster>> begun;
 	uint32_t threads_begun = 0;
-	// Places among those begun; or, behind them, launches of which another cluster may begin.
+	// Indices of started clusters, or, after them, launches of which another cluster may start.
 	struct Candidate {
 		Cluster *cluster;
 		Grid *grid;
@@ -536,7 +536,7 @@ void work(Run &run, uint64_t seed) {
 			all_begun = false;
 			const uint32_t threads = grid.launch.threads * grid.cluster;
 			const bool room = begun.empty() || threads_begun + threads <= MOST_BEGUN;
-			// Alone, blocks come one after the other, but where they wait for others.
+			// Alone, blocks run one after the other, unless they wait for others.
 			if (grid.may_begin() && room && !(alone && !candidates.empty()))
 				candidates.push_back({nullptr, &grid, at, false});
 		}
@@ -556,13 +556,13 @@ void work(Run &run, uint64_t seed) {
 			}
 			idle_us = std::min(2 * idle_us + 20, 1000u);
 			std::this_thread::sleep_for(std::chrono::microseconds(idle_us));
-			// It may be another's launch that they wait for.
+			// They may wait for another worker's launch.
 			for (auto &cluster : begun) cluster->stuck_at = ~0ull;
 			continue;
 		}
 		size_t chosen = 0;
 		auto rank = [&](const Candidate &one) {
-			// Blocks that already let the next launch begin stand still for as long as they can.
+			// Blocks that permitted the next launch to start stand still for as long as possible.
 			if (run.overlap == Overlap::NEXT_FIRST)
 				return (one.grid->has_next && one.letting ? 0 : 1000) + 10 * (int)one.launch + (one.cluster ? 0 : 1);
 			return -10 * (int)one.launch + (one.cluster ? 1 : 0);
@@ -630,7 +630,7 @@ std::string run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed,
 			if (launch.arguments[at].size() != kernel.sizes[at]) return name + "a parameter of another size";
 		clusters += launch.blocks / kernel.cluster;
 	}
-	// Tests, too, take other turns with another seed of the environment.
+	// Another seed in the environment also changes the order in tests.
 	seed += (seed_of_environment() - 1) * 0x9E3779B97F4A7C15ull;
 	Run all(chain, memory, seed, overlap);
 	note_progress();

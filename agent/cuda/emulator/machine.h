@@ -1,6 +1,7 @@
-// The emulator's machine: kernels' threads as fibers of this machine's processors, in warps, blocks and
-// clusters. What the hardware leaves open is drawn from a seed, at its worst: the order of threads and
-// blocks, when copies and matrix products take place, what shared memory holds at first.
+// The emulated machine: kernels' threads as fibers on the host's processors, in warps, blocks and clusters.
+// Behavior that the hardware leaves unspecified is drawn from a seed, including the worst cases: the order
+// of threads and blocks, the completion of copies and matrix products, the initial contents of shared
+// memory.
 #pragma once
 #include "memory.h"
 #include <cstddef>
@@ -17,15 +18,15 @@
 
 namespace emulated {
 
-// Threads of a warp, warps of a group that multiplies together, most threads of a block.
+// Threads of a warp, warps of a group that multiplies together, maximum threads of a block.
 constexpr uint32_t WARP = 32, GROUP_WARPS = 4, MOST_THREADS = 1024;
 
-// A description of a matrix of up to five dimensions, of which boxes are copied.
+// A tensor map: describes a matrix of up to five dimensions, of which boxes are copied.
 struct alignas(16) TensorMap {
 	static constexpr uint64_t MAGIC = 0x4B61697361724D61;
 	uint64_t magic;
 	uint64_t address;
-	// Elements of each dimension, and bytes from one to the next; the first has no gaps.
+	// Elements of each dimension, and strides in bytes; the first dimension is contiguous.
 	uint64_t sizes[5], strides[5];
 	uint16_t box[5];
 	uint8_t rank, element;
@@ -37,7 +38,7 @@ static_assert(sizeof(TensorMap) == 128, "as CUtensorMap");
 
 // -- Kernels ----------------------------------------------------------------------------------------------
 
-// Memory that a kernel wrote, for tests that damage it.
+// Memory that a kernel wrote, for tests that corrupt it.
 struct Written {
 	uint8_t *at;
 	uint64_t bytes;
@@ -50,9 +51,9 @@ struct Kernel {
 	uint32_t most_threads;
 	// Registers of a thread, if the code fixes them.
 	uint32_t registers = 0;
-	// Blocks of a cluster; the code fixes it.
+	// Blocks of a cluster, fixed by the code.
 	uint32_t cluster = 1;
-	// The code is that of GPUs from here, and below there: ten times the numbers of PTX's targets.
+	// The range of GPUs of this code, from `from` to below `below`: ten times the numbers of PTX targets.
 	uint32_t from = 0, below = ~0u;
 	Written (*written)(void *const *arguments) = nullptr;
 };
@@ -75,7 +76,7 @@ template <auto KERNEL> void call(void *const *arguments) {
 	call_with(KERNEL, arguments, std::make_index_sequence<count_of(KERNEL)>{});
 }
 
-// Describes a kernel, but for what its macro says.
+// Describes a kernel, except for the attributes in its macro.
 template <auto KERNEL> Kernel kernel(const char *name, uint32_t most_threads) {
 	Kernel out;
 	out.name = name;
@@ -89,9 +90,9 @@ struct Launch {
 	const Kernel *kernel = nullptr;
 	std::vector<std::vector<uint8_t>> arguments;
 	uint32_t blocks = 0, threads = 0, shared = 0;
-	// The target that the code was compiled for, times ten.
+	// The code's compilation target, times ten.
 	uint32_t target = 900;
-	// It may begin before the launch before it is over.
+	// It may start before the preceding launch is over.
 	bool early = false;
 };
 
@@ -109,14 +110,14 @@ Launch launch(const Kernel &kernel, uint32_t blocks, uint32_t threads, uint32_t 
 	return out;
 }
 
-// The order of kernels that begin early and those before them.
+// The order of kernels that start early and the preceding ones.
 enum class Overlap { DRAWN, IN_ORDER, NEXT_FIRST, MIXED };
 
-// Runs launches one after the other, the early ones beside those before them. Returns what went wrong;
-// nothing if all went well.
+// Runs launches one after the other, the early ones beside the preceding ones. Returns an error message,
+// empty if there was no error.
 std::string run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed, Overlap overlap = Overlap::DRAWN);
 
-// The seed that KAISAR_EMULATED_SEED names, or 1.
+// Returns the seed in KAISAR_EMULATED_SEED, or 1.
 uint64_t seed_of_environment();
 
 // -- Chance -----------------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ public:
 		state += 0x9E3779B97F4A7C15ull;
 		return mixed(state);
 	}
-	// A number below `end`.
+	// Draws a number below `end`.
 	uint32_t below(uint32_t end) { return (uint32_t)((next() >> 32) * end >> 32); }
 	bool coin() { return next() >> 63; }
 };
@@ -152,7 +153,7 @@ struct Warp;
 struct Block;
 struct Cluster;
 
-// A copy of 16 bytes to shared memory that is on its way.
+// A copy of 16 bytes to shared memory, in flight.
 struct Copy16 {
 	uint32_t to;
 	const void *from;
@@ -167,17 +168,17 @@ struct Fiber {
 	Cluster *cluster = nullptr;
 	uint32_t index = 0, lane = 0;
 	uint32_t block_index = 0, block_count = 0;
-	// The wait that it is in, and its number or address; nothing while it can go on.
+	// Its present wait, and the wait's number or address; null while runnable.
 	const char *waits = nullptr;
 	uint32_t waits_at = 0;
 	bool over = false;
-	// Copies that are on their way, the oldest first, and how many of them each group has.
+	// Copies in flight, the oldest first, and the number in each group.
 	std::vector<Copy16> copies;
 	std::vector<uint32_t> groups;
 	uint32_t ungrouped = 0;
 };
 
-// The thread that runs now; none outside of kernels.
+// The running thread; null outside of kernels.
 extern __thread Fiber *current __attribute__((tls_model("initial-exec")));
 
 constexpr size_t STACK = 128 << 10;
@@ -187,12 +188,12 @@ constexpr size_t STACK = 128 << 10;
 
 inline bool on_stack(uintptr_t at) { return at - (uintptr_t)current->stack < STACK; }
 
-// Checks an access of 16 bytes that is not to the thread's own stack.
+// Checks an access outside of the thread's own stack.
 void check_access(uintptr_t at, uint32_t bytes);
 
 inline void check_16(const void *where) {
 	uintptr_t at = (uintptr_t)where;
-	// The compiler must not conclude from the type that the address is aligned.
+	// Keeps the compiler from assuming alignment from the type.
 	asm("" : "+r"(at));
 	if (current && !on_stack(at)) check_access(at, 16);
 }

@@ -8,10 +8,10 @@
 namespace emulated {
 namespace {
 
-// Beginnings of allocations are multiples of this and, on purpose, rarely of more.
+// Alignment of allocations; on purpose, rarely more.
 constexpr uint64_t ALIGNED = 256;
 constexpr uint8_t UNTOUCHED = 0xC5;
-// Larger allocations hold garbage at their ends only, so that not all of it takes memory.
+// Larger allocations hold garbage only at their ends, so that the rest takes no memory.
 constexpr uint64_t MOST_GARBAGE = 64 << 20;
 
 uint64_t up_to(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
@@ -19,8 +19,7 @@ uint64_t up_to(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit
 } // namespace
 
 void fill_with_garbage(void *at, size_t bytes, uint64_t seed) {
-	// Repeated, since nothing depends on how random it is.
-	// As in instructions.cpp.
+	// A repeated pattern, since nothing depends on its randomness. On the heap, as in instructions.cpp.
 	static thread_local std::vector<uint64_t> pattern(1024);
 	for (uint64_t &word : pattern) {
 		seed = seed * 0x5851F42D4C957F2Dull + 0x14057B7EF767814Full;
@@ -37,7 +36,7 @@ Memory::~Memory() {
 
 void *Memory::allocate(uint64_t bytes) {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), rounded = up_to(bytes, ALIGNED);
-	// A zone of 256 bytes at least before it; behind it what is missing to 256, and then a page.
+	// Before it a zone of at least 256 bytes; after it padding to a multiple of 256, then a page.
 	const uint64_t inner = up_to(rounded + ALIGNED, page), whole = inner + 2 * page;
 	void *mapped = mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mapped == MAP_FAILED) return nullptr;

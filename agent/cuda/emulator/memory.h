@@ -1,4 +1,4 @@
-// A device's memory: allocations of this machine's, each between red zones.
+// A device's memory: host allocations, each between red zones.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,7 @@ class Memory {
 		uint8_t *mapped;
 		size_t mapped_bytes;
 	};
-	// By their beginnings.
+	// By their first addresses.
 	std::map<uintptr_t, Allocation> all;
 	uint64_t seed;
 
@@ -24,18 +24,18 @@ public:
 	Memory &operator=(const Memory &) = delete;
 	~Memory();
 
-	// Takes memory, which holds garbage. Returns nothing if this machine has none left.
+	// Allocates memory, filled with garbage. Returns null if the host has none left.
 	void *allocate(uint64_t bytes);
-	// Gives it back; false if there is none that begins there.
+	// Frees an allocation; false if none begins there.
 	bool release(const void *at);
-	// Whether all these bytes lie in one allocation.
+	// Returns whether all these bytes lie in one allocation.
 	bool holds(const void *at, uint64_t bytes) const;
-	// Whether one begins there, and its size.
+	// Returns the size of the allocation that begins there, or 0.
 	uint64_t size_of(const void *at) const;
 	// Describes a write between allocations; empty if there was none.
 	std::string damage() const;
 
-	// Bytes of a device's memory that an allocation takes.
+	// Returns the bytes of device memory that an allocation takes.
 	static uint64_t taken(uint64_t bytes) { return (bytes + 511) / 512 * 512; }
 };
 

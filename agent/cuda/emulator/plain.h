@@ -17,7 +17,7 @@ using Half = std::array<uint32_t, 16>;
 
 inline uint32_t right(uint32_t x, int by) { return x >> by | x << (32 - by); }
 
-// The first half of C(cv, block, counter).
+// Computes the first half of C(cv, block, counter).
 inline Hash half_of_c(const Hash &cv, const Half &block, uint64_t counter) {
 	static const uint32_t IV[4] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A};
 	static const int NEXT[16] = {2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8};
@@ -61,7 +61,7 @@ inline Half joined(const Hash &left, const Hash &right) {
 	return out;
 }
 
-// The first bytes of S(key, a, b).
+// Computes the first bytes of S(key, a, b).
 inline void chacha(const Hash &key, uint32_t a, uint32_t b, uint8_t *out, size_t bytes) {
 	for (uint64_t counter = 0; counter * 64 < bytes; counter++) {
 		uint32_t first[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}, x[16];
@@ -85,7 +85,7 @@ inline void chacha(const Hash &key, uint32_t a, uint32_t b, uint8_t *out, size_t
 	}
 }
 
-// A matrix of rows S(key, stream, i).
+// Computes a matrix of rows S(key, stream, i).
 inline Bytes rows(const Hash &key, uint32_t stream, uint32_t n) {
 	Bytes out((size_t)n * n);
 	for (uint32_t row = 0; row < n; row++) chacha(key, stream, row, out.data() + (size_t)row * n, n);
@@ -139,7 +139,7 @@ inline Bytes product(const Bytes &a, const Bytes &x, uint32_t n, uint32_t t, uin
 	return bytes_of_sums(sums(a, x, n), n, t, kappa);
 }
 
-// All lanes of z over a window of lines.
+// Walks all lanes of z over a window of lines.
 inline void walk(Bytes &z, const Bytes &window, uint32_t kappa) {
 	const uint64_t lines = window.size() / 1024;
 	auto mix = [](uint32_t h) {
@@ -162,7 +162,7 @@ inline void walk(Bytes &z, const Bytes &window, uint32_t kappa) {
 	}
 }
 
-// All levels of a tree over leaves of some bytes each, the leaves first.
+// Computes all levels of a tree over leaves of `each` bytes, the leaves first.
 inline std::vector<std::vector<Hash>> tree(const Hash &key, const uint8_t *data, size_t each, size_t leaves) {
 	std::vector<std::vector<Hash>> levels(1);
 	for (size_t leaf = 0; leaf < leaves; leaf++) {
@@ -186,12 +186,12 @@ inline std::vector<std::vector<Hash>> tree(const Hash &key, const uint8_t *data,
 	return levels;
 }
 
-// A running hash takes a root.
+// Returns a running hash that has taken in a root.
 inline Hash taken(const Hash &running, const Hash &root, uint64_t number) {
 	return half_of_c(running, joined(root, {}), number);
 }
 
-// κ of a step that is not a turn's first.
+// Returns κ of a step that is not a turn's first.
 inline uint32_t kappa(const Hash &running, const Hash &root_before, uint64_t step) {
 	return half_of_c(running, joined(root_before, {}), (1ull << 63) + step)[0];
 }

@@ -1,9 +1,9 @@
-// Tests libcuda.so.1 of libcuda.cpp as a program uses CUDA's driver, with the PTX in ../ptx.
+// Tests the libcuda.so.1 of libcuda.cpp the way a program uses CUDA's driver, with the PTX in ../ptx.
 //
 // ./build.sh libcuda.so.1 && c++ -std=c++17 -O2 -pthread -DKAISAR_EMULATED test-driver.cpp ./libcuda.so.1
 //     -o test-driver && LD_LIBRARY_PATH=. ./test-driver ../ptx
 //
-// With -DWITH_CUDA_H, it takes the declarations of NVIDIA's <cuda.h>, to show that ours are the same.
+// With -DWITH_CUDA_H, it uses the declarations of NVIDIA's <cuda.h>, to show that ours are the same.
 #include "plain.h"
 #include <chrono>
 #include <cstdio>
@@ -148,7 +148,7 @@ using plain::Hash;
 std::string ptx_folder = "../ptx";
 int failures = 0;
 
-// Names the call that did not return what it should.
+// Reports a call that did not return the expected value.
 #define IS(expected, ...)                                                                                              \
 	do {                                                                                                               \
 		const int got_ = (int)(__VA_ARGS__);                                                                           \
@@ -191,7 +191,7 @@ CUresult load(CUmodule *module, const std::string &text) {
 	return cuModuleLoadDataEx(module, text.c_str(), 0, nullptr, nullptr);
 }
 
-// A context with a stream of its own, and the kernels around the products.
+// A context with its own stream, and the kernels other than products.
 struct Opened {
 	CUcontext context = nullptr;
 	CUstream stream = nullptr;
@@ -250,7 +250,7 @@ struct Opened {
 		memcpy(p.key.word, key.data(), 32);
 		return launch(kernel("fill"), (n * n / 64 + 255) / 256, threads, 0, false, p);
 	}
-	// As the agent waits.
+	// Waits like the agent.
 	CUresult wait() const {
 		for (;;) {
 			const CUresult result = cuStreamQuery(stream);
@@ -436,7 +436,7 @@ void work() {
 	const uint32_t n = 256;
 	const CUdeviceptr matrix = on.take(n * n);
 	OK(on.fill(matrix, n, KEY));
-	// Nothing is done before a wait for this stream.
+	// Nothing is executed before a wait for this stream.
 	TRUE(on.bytes(matrix, n * n) != plain::rows(KEY, 1, n));
 	IS(600, cuStreamQuery(on.stream));
 	OK(cuStreamQuery(on.stream));
@@ -585,7 +585,7 @@ void faults() {
 		OK(on.fill(matrix, n, KEY));
 		IS(600, cuStreamQuery(on.stream));
 		IS(700, cuStreamQuery(on.stream));
-		// The context is lost, and only it.
+		// The context is lost, but no other.
 		IS(700, cuMemAlloc(&none, 16));
 		IS(700, cuMemFree(matrix));
 		IS(700, cuCtxSynchronize());

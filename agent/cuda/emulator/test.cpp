@@ -1,6 +1,6 @@
-// Runs every kernel of ../ in the emulator on small shapes and compares what it makes with plain code, for
-// several seeds; then kernels with faults, to show that the emulator sees them. Ends with 1 if anything is
-// not as it should be.
+// Runs every kernel of ../ in the emulator on small shapes with several seeds, and compares its results with
+// plain code; then runs kernels with faults, to show that the emulator detects them. Exits with 1 on any
+// failure.
 //
 // c++ -std=c++17 -O2 -pthread -DKAISAR_EMULATED test.cpp kernels.cpp machine.cpp instructions.cpp memory.cpp
 //     -o test && ./test [part of a case's name]
@@ -73,7 +73,7 @@ DEVICE void load_elsewhere(uint32_t (&out)[4], uint32_t row) { load_matrices(out
 } // namespace otherwise_swizzled
 
 namespace released_early {
-// Releases a stage whose products are on their way; all that multiply are past its barrier.
+// Releases a stage whose products are in flight; all that multiply are past its barrier.
 template <int BUT> DEVICE void wait_later() {
 	wait_for_products<BUT ? 2 : 0>();
 	if (thread_index() < 128) sync_some<3, 128>();
@@ -172,7 +172,7 @@ namespace tree_without_barriers {
 #undef sync_block
 } // namespace tree_without_barriers
 
-// Kernels that do nothing but one thing wrong.
+// Kernels with a single fault each.
 namespace wrong {
 void diverges(uint32_t *to) {
 	uint32_t out[4] = {};
@@ -252,7 +252,7 @@ void waits_for_a_word(uint32_t *to) {
 const char *only = "";
 uint32_t cases = 0, failures = 0;
 
-// Runs a case; it returns what is wrong, or nothing. What begins with "= " is a remark.
+// Runs a case, which returns an error, or nothing. A text that begins with "= " is a remark.
 void check(const std::string &name, const std::function<std::string()> &run) {
 	if (name.find(only) == std::string::npos) return;
 	const auto start = std::chrono::steady_clock::now();
@@ -396,7 +396,7 @@ const Pair &pair_of(uint32_t n) {
 	return *known.back();
 }
 
-// Multiplies, and compares. `kernel` stands in for the recipe's own.
+// Multiplies and compares. `kernel` replaces the recipe's own.
 std::string multiplies(const Recipe &recipe, uint32_t n, uint64_t seed, bool keyed, bool tells, uint32_t blocks = 0,
 	const Kernel *kernel = nullptr, uint8_t swizzle_x = 3) {
 	const Pair &pair = pair_of(n);
@@ -425,8 +425,8 @@ std::string multiplies(const Recipe &recipe, uint32_t n, uint64_t seed, bool key
 	return wrong;
 }
 
-// A kernel with a fault: it must be found for one of some seeds, by a difference or by a message with these
-// words.
+// Runs a kernel with a fault, which must be detected for one of some seeds, by a difference or by a message
+// with these words.
 void must_fail(const std::string &name, const std::string &words, const std::function<std::string(uint64_t)> &run,
 	uint64_t seeds = 12) {
 	check("fault: " + name, [&]() -> std::string {
@@ -599,7 +599,7 @@ std::string builds(const TreeCase &of, const Kernel &kernel, bool while_made) {
 	if (of.done) {
 		const uint32_t parts = (uint32_t)(setup.done.size / 4);
 		if (while_made) {
-			// Another writes the matrix meanwhile, part by part, in any order.
+			// Another thread writes the matrix meanwhile, part by part, in any order.
 			memset(setup.lines.at, 0x55, setup.lines.size);
 			maker = std::thread([&setup, &of, parts] {
 				std::vector<uint32_t> order(parts);
@@ -743,7 +743,7 @@ void walks_and_gathers() {
 
 // -- A trial ----------------------------------------------------------------------------------------------
 
-// Launches in the order of a stream; those that begin early run together with those before them.
+// Launches in the order of a stream; those that start early run together with the preceding ones.
 class Stream {
 	Memory &memory;
 	uint64_t seed, runs = 0;
@@ -767,12 +767,11 @@ public:
 // Faults of a trial.
 struct Faults {
 	const Kernel *walk = nullptr, *tree = nullptr, *product = nullptr;
-	// Products of a fill begin early, as they must not.
+	// Products of a fill start early, which is a fault.
 	bool early_fill = false;
 };
 
-// Fills a window of some matrices, and runs turns, as the agent does; compares all roots and the last
-// matrix.
+// Fills a window of some matrices and runs turns like the agent; compares all roots and the last matrix.
 std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t turns, uint64_t seed, Overlap overlap,
 	const Faults &faults = {}, bool fill = true) {
 	Memory memory(seed);
@@ -810,7 +809,7 @@ std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t tu
 		if (keyed) p.state = (const State *)state.at;
 		if (early && recipe.pairs()) p.done = done.words();
 		const Kernel &kernel = keyed && faults.product ? *faults.product : *kernel_of(recipe.name, recipe.target);
-		// As on a GPU with six multiprocessors.
+		// Like on a GPU with six multiprocessors.
 		stream.add(recipe.launch(kernel, p, recipe.pairs() ? std::max(2u, std::min(6u, n / 128 * (n / 256))) : 0),
 			begins_early && early);
 		return early && recipe.pairs();
@@ -936,7 +935,7 @@ void trials() {
 		[&] { return trial(RECIPES[8], 256, 2, 3, 1, Overlap::MIXED, {}, false); });
 }
 
-// The product and the tree over what it makes, by two launches that nothing but `done` joins.
+// The product and the tree over its result, in two launches that only `done` orders.
 void beside() {
 	for (uint32_t n : {256u, 512u, 1024u})
 		for (uint64_t seed = 1; seed <= 3; seed++)
@@ -968,7 +967,7 @@ void beside() {
 }
 
 void faults() {
-	// Some faults leave a kernel waiting for ever.
+	// Some faults leave a kernel waiting forever.
 	setenv("KAISAR_EMULATED_PATIENCE_MS", "1000", 1);
 	const Recipe &ampere = RECIPES[2], &turing = RECIPES[0], &hopper = RECIPES[8];
 	auto product_with = [](const Recipe &recipe, Kernel kernel, uint32_t n, uint8_t swizzle_x = 3) {

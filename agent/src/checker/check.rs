@@ -22,9 +22,9 @@ use super::{
 use crate::{
 	host::time::Time,
 	peer::{
-		bandwidth::{Offer, OwnLine, Window},
+		bandwidth::{MeasureWindow, Offer, OwnLine},
 		dial::{MEMORY_TIME, Peer},
-		wire::{Refusal, Which},
+		wire::{ProofRequest, Refusal},
 	},
 	trial::{
 		hash::Hash,
@@ -704,7 +704,8 @@ impl<A: Agents> Checker<A> {
 				let now = self.time.now_ms();
 				let starts = Instant::now() + Duration::from_millis(start.saturating_sub(now));
 				let since = Duration::from_millis(now.saturating_sub(start));
-				let window = Window::new(starts.checked_sub(since).unwrap_or(starts), length);
+				let window =
+					MeasureWindow::new(starts.checked_sub(since).unwrap_or(starts), length);
 				match Box::pin(self.try_measure(job, request, window, offer)).await {
 					Err(NoBandwidth::NotServed(error))
 						if latest > self.time.now_ms() + RETRY.as_millis() as u64 =>
@@ -734,7 +735,7 @@ impl<A: Agents> Checker<A> {
 		&self,
 		job: &Job,
 		request: &SeatRequest,
-		window: Window,
+		window: MeasureWindow,
 		offer: Offer,
 	) -> Result<Rates, NoBandwidth> {
 		let line = self.agents.connect(&job.agent).await;
@@ -844,8 +845,8 @@ async fn read_and_verify(
 	}
 }
 
-fn which_of(job: &Job, request: &SeatRequest) -> Which {
-	Which {
+fn which_of(job: &Job, request: &SeatRequest) -> ProofRequest {
+	ProofRequest {
 		genesis: job.genesis,
 		round: job.round,
 		seed: request.trial_seed,

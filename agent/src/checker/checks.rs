@@ -4,7 +4,7 @@ use super::{check::Checker, line::Agents};
 use crate::{
 	host::{
 		clock::wall_ms,
-		kept::Kept,
+		expiring::ExpiringMap,
 		report::{self, Report},
 	},
 	peer::dial::Peer,
@@ -32,14 +32,14 @@ const VISITS: usize = 4_096;
 
 /// State of a check.
 #[derive(Clone)]
-enum Check {
+enum CheckState {
 	/// In progress, with the start of the bandwidth window once the node names it.
 	Working(watch::Sender<Option<u64>>),
 	Done(Checked),
 	Failed(String),
 }
 
-impl Check {
+impl CheckState {
 	fn progress(&self) -> Progress<Checked> {
 		match self {
 			Self::Working(_) => Progress::Working,
@@ -52,7 +52,7 @@ impl Check {
 /// All checks, under one lock.
 pub struct Checks<A = Peer> {
 	checker: Checker<A>,
-	checks: Kept<Hash, Check>,
+	checks: ExpiringMap<Hash, CheckState>,
 	/// Places for visits. A check takes one before it visits its worker; its deadline starts then.
 	visits: Semaphore,
 	report: Arc<Report>,
@@ -98,9 +98,9 @@ impl<A: Agents> Checks<A> {
 		report: Arc<Report>,
 		stopping: watch::Receiver<bool>,
 	) -> io::Result<Self> {
-		let checks = Kept::new(data, "checks", MAX_CHECKS, |id| *id)?;
+		let checks = ExpiringMap::new(data, "checks", MAX_CHECKS, |id| *id)?;
 		checks.load(MAX_CHECKS, |_, (id, checked): (Hash, Checked)| {
-			Some((id, Check::Done(checked)))
+			Some((id, CheckState::Done(checked)))
 		});
 		Ok(Self {
 			checker,
@@ -128,7 +128,7 @@ impl<A: Agents> Checks<A> {
 		let expires = rounds.expiry(request.genesis, request.round, request.trial_seed);
 		let mut checks = self.checks.lock();
 		if let Some(check) = checks.get(&id) {
-			if let Check::Working(window) = &check.value {
+			if let CheckState::Working(window) = &check.value {
 				// The first window that the node names stands.
 				window.send_if_modified(|window| {
 					let news = window.is_none() && request.window.is_some();
@@ -145,13 +145,13 @@ impl<A: Agents> Checks<A> {
 		let job = match Job::of_seat(&request) {
 			Ok(job) => job,
 			Err(error) => {
-				let failed = Check::Failed(error.to_string());
+				let failed = CheckState::Failed(error.to_string());
 				return checks.insert(id, expires, failed).value.progress();
 			}
 		};
 		let window = watch::Sender::new(request.window);
 		let named = window.subscribe();
-		checks.insert(id, expires, Check::Working(window));
+		checks.insert(id, expires, CheckState::Working(window));
 		drop(checks);
 		// From here on, the trial's parts are stored.
 		rounds.keep(&job, &request.trial_seed);
@@ -179,7 +179,9 @@ impl<A: Agents> Checks<A> {
 			Ok(checked) => checked,
 			Err(why) => {
 				tracing::error!(worker, round, "this agent gives no verdict: {why}");
-				self.checks.lock().insert(id, expires, Check::Failed(why));
+				self.checks
+					.lock()
+					.insert(id, expires, CheckState::Failed(why));
 				return;
 			}
 		};
@@ -199,7 +201,7 @@ impl<A: Agents> Checks<A> {
 		self.report.check(
 			online && service,
 			proof,
-			report::Check {
+			report::CompletedCheck {
 				at,
 				round,
 				worker,
@@ -207,7 +209,7 @@ impl<A: Agents> Checks<A> {
 				why,
 			},
 		);
-		let done = Check::Done(checked.clone());
+		let done = CheckState::Done(checked.clone());
 		self.checks.lock().insert(id, expires, done);
 		self.checks.store(&id, expires, &(id, checked));
 	}
@@ -384,7 +386,7 @@ mod tests {
 		let waiting = asked.checks.clone().make(id, 0, job, request, window);
 		let waiting = size_of_val(&waiting);
 		assert!(waiting <= 6 << 10, "{waiting} bytes");
-		let done = size_of::<(Hash, crate::host::kept::Timed<Check>)>();
+		let done = size_of::<(Hash, crate::host::expiring::Expiring<CheckState>)>();
 		assert!(done <= 300, "{done} bytes");
 	}
 }

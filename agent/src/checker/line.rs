@@ -4,9 +4,9 @@ use super::probe;
 use crate::{
 	host::time::Time,
 	peer::{
-		bandwidth::{self, BandwidthError, Counter, Offer, STREAMS, Window},
+		bandwidth::{self, BandwidthError, Counter, MeasureWindow, Offer, STREAMS},
 		dial::{Openings, Peer, ask, ask_openings},
-		wire::{self, ALPN, MAX_REPLY, Refusal, Request, Which},
+		wire::{self, ALPN, MAX_REPLY, ProofRequest, Refusal, Request},
 	},
 	trial::{
 		judge::Rates,
@@ -102,16 +102,16 @@ pub trait Line: Send + Sync {
 	/// Asks for the receipt.
 	fn receipt(
 		&self,
-		which: &Which,
+		which: &ProofRequest,
 	) -> impl Future<Output = Result<AgentSignature, NoAnswer>> + Send;
 
 	/// Asks for the roots.
-	fn roots(&self, which: &Which) -> impl Future<Output = Result<Roots, NoAnswer>> + Send;
+	fn roots(&self, which: &ProofRequest) -> impl Future<Output = Result<Roots, NoAnswer>> + Send;
 
 	/// Asks for the openings of a resource, of at most `limit` bytes, and waits for their length.
 	fn open(
 		&self,
-		which: &Which,
+		which: &ProofRequest,
 		resource: Resource,
 		challenge: Challenge,
 		limit: usize,
@@ -120,8 +120,8 @@ pub trait Line: Send + Sync {
 	/// Measures bandwidth in a window, as one of `seats`.
 	fn bandwidth(
 		&self,
-		which: &Which,
-		window: Window,
+		which: &ProofRequest,
+		window: MeasureWindow,
 		offer: Offer,
 		seats: u8,
 	) -> impl Future<Output = Result<Rates, NoBandwidth>> + Send;
@@ -164,17 +164,17 @@ impl Answer for Openings {
 impl Line for Connection {
 	type Answer = Openings;
 
-	async fn receipt(&self, which: &Which) -> Result<AgentSignature, NoAnswer> {
+	async fn receipt(&self, which: &ProofRequest) -> Result<AgentSignature, NoAnswer> {
 		answer(self, Request::Hello(which.clone())).await
 	}
 
-	async fn roots(&self, which: &Which) -> Result<Roots, NoAnswer> {
+	async fn roots(&self, which: &ProofRequest) -> Result<Roots, NoAnswer> {
 		answer(self, Request::Roots(which.clone())).await
 	}
 
 	async fn open(
 		&self,
-		which: &Which,
+		which: &ProofRequest,
 		resource: Resource,
 		challenge: Challenge,
 		limit: usize,
@@ -186,8 +186,8 @@ impl Line for Connection {
 
 	async fn bandwidth(
 		&self,
-		which: &Which,
-		window: Window,
+		which: &ProofRequest,
+		window: MeasureWindow,
 		offer: Offer,
 		seats: u8,
 	) -> Result<Rates, NoBandwidth> {
@@ -234,7 +234,7 @@ impl Line for Connection {
 /// Opens a stream of a measurement.
 async fn begin(
 	connection: &Connection,
-	which: &Which,
+	which: &ProofRequest,
 ) -> Result<(SendStream, RecvStream), NoAnswer> {
 	let begin = async {
 		let (mut send, mut recv) = connection.open_bi().await?;

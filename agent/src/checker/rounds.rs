@@ -2,7 +2,7 @@
 
 use crate::{
 	host::{
-		kept::{Kept, Timed},
+		expiring::{Expiring, ExpiringMap},
 		time::Time,
 	},
 	peer::wire::{Push, Trial},
@@ -35,7 +35,7 @@ const DEFAULT_KEEP_MS: u64 = 3_600 * 1_000;
 /// A chain, a round and the seed of its trial.
 type RoundId = (H256, RoundIndex, H256);
 /// A worker's agent and one of its trials.
-type HeardId = (AgentKey, Hash);
+type ReceivedId = (AgentKey, Hash);
 
 /// Stored form of a round's start.
 #[derive(Encode, Decode)]
@@ -46,7 +46,7 @@ struct KeptRound {
 
 /// The signed parts of one worker's trial, and their arrivals.
 #[derive(Clone, Default, Encode, Decode)]
-struct Heard {
+struct ReceivedParts {
 	/// The first arrival of each part, by its number, with its hash.
 	at: Vec<(u8, u64, Hash)>,
 	/// A check of the trial was requested, so that its parts are stored. Earlier pushes stay in memory.
@@ -57,10 +57,10 @@ struct Heard {
 
 /// Stored form of a trial's parts.
 #[derive(Encode, Decode)]
-struct KeptHeard {
+struct StoredParts {
 	agent: AgentKey,
 	job: Hash,
-	heard: Heard,
+	heard: ReceivedParts,
 }
 
 /// The rounds under way, by this agent's clock.
@@ -71,8 +71,8 @@ pub struct Rounds {
 	/// The start of this agent.
 	since: u64,
 	/// The start of each round. `None` if the node named it late.
-	began: Kept<RoundId, Option<u64>>,
-	heard: Kept<HeardId, Heard>,
+	began: ExpiringMap<RoundId, Option<u64>>,
+	heard: ExpiringMap<ReceivedId, ReceivedParts>,
 	/// Maximum number of trials of one agent.
 	heard_each: usize,
 }
@@ -82,12 +82,12 @@ impl Rounds {
 	/// `heard_each` per agent: [`MAX_HEARD`] and [`MAX_HEARD_EACH`], except in tests of these bounds.
 	pub fn new(data: &Path, time: Time, heard: usize, heard_each: usize) -> io::Result<Self> {
 		let round_file = |id: &RoundId| key("round file", &[&id.encode()]);
-		let heard_file = |id: &HeardId| key("heard file", &[&id.encode()]);
+		let heard_file = |id: &ReceivedId| key("heard file", &[&id.encode()]);
 		let rounds = Self {
 			since: time.now_ms(),
 			time,
-			began: Kept::new(data, "rounds", MAX_ROUNDS, round_file)?,
-			heard: Kept::new(data, "heard", heard, heard_file)?,
+			began: ExpiringMap::new(data, "rounds", MAX_ROUNDS, round_file)?,
+			heard: ExpiringMap::new(data, "heard", heard, heard_file)?,
 			heard_each,
 		};
 		rounds.began.load(MAX_ROUNDS, |_, kept: KeptRound| {
@@ -95,7 +95,7 @@ impl Rounds {
 			Some((id, (!kept.start.late).then_some(kept.at)))
 		});
 		// The node requested all of them. A lower bound would remove files of the others.
-		rounds.heard.load(heard, |_, kept: KeptHeard| {
+		rounds.heard.load(heard, |_, kept: StoredParts| {
 			Some(((kept.agent, kept.job), kept.heard))
 		});
 		Ok(rounds)
@@ -140,7 +140,7 @@ impl Rounds {
 	}
 
 	/// Records a part when it comes from a worker's agent, which has signed it and is admitted.
-	pub fn hear(&self, agent: &AgentKey, push: &Push) {
+	pub fn receive(&self, agent: &AgentKey, push: &Push) {
 		let Some(part) = push.part() else { return };
 		let now = self.time.now_ms();
 		self.change(agent, &push.trial, |heard| {
@@ -173,7 +173,12 @@ impl Rounds {
 
 	/// Changes the parts of a trial. Stores them if `change` returns true, or if they expire later than
 	/// before: a worker that pushes the same part a thousand times causes no writes.
-	fn change(&self, agent: &AgentKey, trial: &Trial, change: impl FnOnce(&mut Heard) -> bool) {
+	fn change(
+		&self,
+		agent: &AgentKey,
+		trial: &Trial,
+		change: impl FnOnce(&mut ReceivedParts) -> bool,
+	) {
 		let round = (trial.genesis, trial.round, trial.seed);
 		let began = self.began.lock().get(&round).map(|timed| timed.expires);
 		let id = (*agent, trial.job_id());
@@ -186,9 +191,9 @@ impl Rounds {
 				return;
 			}
 			let expires = began.unwrap_or_else(|| self.time.now_ms() + DEFAULT_KEEP_MS);
-			let heard = Heard {
+			let heard = ReceivedParts {
 				round,
-				..Heard::default()
+				..ReceivedParts::default()
 			};
 			all.insert(id, expires, heard);
 		}
@@ -218,12 +223,12 @@ impl Rounds {
 		timed.is_some_and(|timed| timed.value.asked)
 	}
 
-	fn store(&self, id: &HeardId, kept: Option<Timed<Heard>>) {
-		if let Some(Timed { expires, value }) = kept {
+	fn store(&self, id: &ReceivedId, kept: Option<Expiring<ReceivedParts>>) {
+		if let Some(Expiring { expires, value }) = kept {
 			let (agent, job) = *id;
 			let heard = value;
 			self.heard
-				.store(id, expires, &KeptHeard { agent, job, heard });
+				.store(id, expires, &StoredParts { agent, job, heard });
 		}
 	}
 
@@ -259,7 +264,7 @@ impl Rounds {
 }
 
 /// Records a part. Returns whether it is the first of its kind, which counts.
-fn note(heard: &mut Heard, part: Part, hash: Hash, now: u64) -> bool {
+fn note(heard: &mut ReceivedParts, part: Part, hash: Hash, now: u64) -> bool {
 	let number = part.number();
 	let first = heard.at.iter().all(|(heard, ..)| *heard != number);
 	if first {
@@ -363,12 +368,12 @@ mod tests {
 		};
 		all.begin(start(600_000));
 		let trial = trial_of(&job, &SEED);
-		let hear = |part, hash| all.hear(&job.agent, &Push::signed(&pair, trial, part, hash));
+		let receive = |part, hash| all.receive(&job.agent, &Push::signed(&pair, trial, part, hash));
 		// A root sent before it is known, and corrected at 9 s.
-		hear(Part::Processor, [9; 32]);
+		receive(Part::Processor, [9; 32]);
 		time.advance(Duration::from_secs(9));
-		hear(Part::Processor, [1; 32]);
-		hear(Part::Mark(3), [3; 32]);
+		receive(Part::Processor, [1; 32]);
+		receive(Part::Mark(3), [3; 32]);
 		let heard = all.arrivals(&job, &SEED, &roots());
 		assert_eq!(heard.after(Part::Processor, &[1; 32]), None);
 		assert_eq!(heard.after(Part::Mark(2), &[3; 32]), None);
@@ -416,10 +421,10 @@ mod tests {
 		let dir = tempfile::tempdir().unwrap();
 		let rounds = rounds(&dir, &Time::real());
 		let (agent, first) = push(2, trial(0));
-		rounds.hear(&agent, &first);
+		rounds.receive(&agent, &first);
 		for number in 0..MAX_HEARD_EACH as u32 + 10 {
 			let (agent, push) = push(1, trial(number));
-			rounds.hear(&agent, &push);
+			rounds.receive(&agent, &push);
 		}
 		let heard = rounds.heard.lock();
 		assert_eq!(heard.iter().count(), MAX_HEARD_EACH + 1);
@@ -436,7 +441,7 @@ mod tests {
 		let all = rounds(&dir, &Time::real());
 		for number in 0..2_000 {
 			let (agent, push) = push((number % 200) as u8, trial(number));
-			all.hear(&agent, &push);
+			all.receive(&agent, &push);
 		}
 		assert_eq!(files(&dir), 0);
 		all.hear_all(&job(), &SEED, &roots());
@@ -484,12 +489,12 @@ mod tests {
 		rounds.keep(&job, &SEED);
 		let trial = trial_of(&job, &SEED);
 		let push = |hash| Push::signed(&pair, trial, Part::Disk, [hash; 32]);
-		rounds.hear(&job.agent, &push(7));
+		rounds.receive(&job.agent, &push(7));
 		// Stored values are restored.
 		std::fs::remove_dir_all(dir.path().join("heard")).unwrap();
 		std::fs::create_dir(dir.path().join("heard")).unwrap();
-		rounds.hear(&job.agent, &push(7));
-		rounds.hear(&job.agent, &push(8));
+		rounds.receive(&job.agent, &push(7));
+		rounds.receive(&job.agent, &push(8));
 		rounds.keep(&job, &SEED);
 		assert_eq!(files(&dir), 0);
 		rounds.hear_all(&job, &SEED, &roots());

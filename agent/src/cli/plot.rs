@@ -216,7 +216,7 @@ impl Stop {
 		})
 	}
 
-	async fn told(&mut self) {
+	async fn requested(&mut self) {
 		tokio::select! {
 			_ = self.interrupt.recv() => (),
 			_ = self.terminate.recv() => (),
@@ -234,7 +234,7 @@ async fn follow(wanted: u64, progress: impl Fn() -> Result<u64>, stop: &mut Stop
 	let style = "{spinner} [{bar:30}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
 	bar.set_style(ProgressStyle::with_template(style)?);
 	let (begun, first) = (Instant::now(), progress()?);
-	let mut said = Instant::now();
+	let mut printed = Instant::now();
 	bar.reset_elapsed();
 	bar.set_position(first);
 	bar.reset_eta();
@@ -245,13 +245,13 @@ async fn follow(wanted: u64, progress: impl Fn() -> Result<u64>, stop: &mut Stop
 			bar.finish_and_clear();
 			return Ok(true);
 		}
-		if bar.is_hidden() && said.elapsed() >= LINE {
-			said = Instant::now();
+		if bar.is_hidden() && printed.elapsed() >= LINE {
+			printed = Instant::now();
 			eprintln!("{}", words(now, wanted, now - first, begun.elapsed()));
 		}
 		tokio::select! {
 			_ = tokio::time::sleep(LOOK) => (),
-			() = stop.told() => break,
+			() = stop.requested() => break,
 		}
 	}
 	bar.abandon();

@@ -7,7 +7,7 @@ use hyper::{Request, StatusCode, body::Bytes, header::AUTHORIZATION};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use kaisar_agent::{
 	PATH_REPORT, now_wall_ms,
-	report::{Benchmark, Check, Engine, Status, Warning, gigabytes},
+	report::{Benchmark, CompletedCheck, Engine, Status, Warning, gigabytes},
 };
 use kaisar_primitives::agent::MAX_ANSWER;
 use serde::{Deserialize, Serialize};
@@ -183,7 +183,7 @@ impl Words<'_> {
 		text
 	}
 
-	fn check(&self, check: &Check) -> String {
+	fn check(&self, check: &CompletedCheck) -> String {
 		format!(
 			"round {}, worker {}, {}: {}: {}",
 			check.round,
@@ -315,7 +315,7 @@ impl fmt::Display for Words<'_> {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use kaisar_agent::report::{Checks, Disk, Events};
+	use kaisar_agent::report::{CheckSummary, Disk, Events};
 
 	#[test]
 	fn a_status_in_words_has_all_parts() {
@@ -335,10 +335,10 @@ mod tests {
 				engine: Engine::Unreachable {
 					why: "permission denied".into(),
 				},
-				checks: Checks {
+				checks: CheckSummary {
 					made: 1,
 					unserved: 1,
-					last: [Check {
+					last: [CompletedCheck {
 						at: 9_940_000,
 						round: 4,
 						worker: 7,

@@ -51,7 +51,7 @@ pub(super) enum Fault {
 	Silent(String),
 	/// The engine answered that the object does not exist.
 	#[error("{0}")]
-	NotThere(String),
+	NotFound(String),
 	/// The engine refused or failed.
 	#[error("{0}")]
 	Refused(String),
@@ -63,7 +63,7 @@ impl From<ApiError> for Fault {
 			ApiError::DockerResponseServerError {
 				status_code: 404,
 				message,
-			} => Self::NotThere(message),
+			} => Self::NotFound(message),
 			ApiError::DockerResponseServerError { message, .. } => Self::Refused(message),
 			ApiError::DockerStreamError { error } => Self::Refused(error),
 			other => Self::Silent(other.to_string()),
@@ -162,7 +162,7 @@ impl Engine {
 					.await
 			})
 			.await;
-		known(found)
+		found_or_none(found)
 	}
 
 	/// Inspects an image; `None` if the engine does not have it.
@@ -170,15 +170,15 @@ impl Engine {
 		let found = self
 			.call(ASK, async |client| client.inspect_image(reference).await)
 			.await;
-		known(found)
+		found_or_none(found)
 	}
 
-	/// Pulls an image. Reports the progress to `told`, which can cancel the pull with an error.
+	/// Pulls an image. Reports the progress to `on_progress`, which can cancel the pull with an error.
 	pub async fn pull(
 		&self,
 		reference: &str,
 		stalled: Duration,
-		mut told: impl FnMut(&Layers) -> Result<(), Fault>,
+		mut on_progress: impl FnMut(&Layers) -> Result<(), Fault>,
 	) -> Result<(), Fault> {
 		let client = self.client().await?;
 		let options = CreateImageOptionsBuilder::new()
@@ -199,7 +199,7 @@ impl Engine {
 					)));
 				}
 			}
-			told(&layers)?;
+			on_progress(&layers)?;
 		}
 	}
 
@@ -247,7 +247,7 @@ impl Engine {
 		match self.stop(id).await {
 			// A container that cannot be stopped is removed by force.
 			Ok(()) | Err(Fault::Refused(_)) => (),
-			Err(Fault::NotThere(_)) => return Ok(()),
+			Err(Fault::NotFound(_)) => return Ok(()),
 			Err(fault) => return Err(fault),
 		}
 		let removed = self
@@ -255,7 +255,7 @@ impl Engine {
 				client.remove_container(id, Some(options)).await
 			})
 			.await;
-		known(removed).map(|_| ())
+		found_or_none(removed).map(|_| ())
 	}
 
 	/// Removes an image that nothing uses.
@@ -266,7 +266,7 @@ impl Engine {
 				client.remove_image(reference, Some(options), None).await
 			})
 			.await;
-		known(removed).map(|_| ())
+		found_or_none(removed).map(|_| ())
 	}
 
 	/// Subscribes to events of containers with a label, from now on.
@@ -285,10 +285,10 @@ impl Engine {
 }
 
 /// Converts the fault of a missing object into `None`.
-fn known<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+fn found_or_none<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
 	match result {
 		Ok(value) => Ok(Some(value)),
-		Err(Fault::NotThere(_)) => Ok(None),
+		Err(Fault::NotFound(_)) => Ok(None),
 		Err(fault) => Err(fault),
 	}
 }

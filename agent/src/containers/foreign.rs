@@ -4,7 +4,7 @@ use super::{
 	brief::brief,
 	engine::Fault,
 	inspect::label,
-	state::{LABEL_AGENT, Shared},
+	state::{LABEL_AGENT, SupervisorState},
 };
 use bollard::models::ContainerSummary;
 use std::{fs, path::Path};
@@ -23,7 +23,7 @@ const PUT_IN: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
 /// Stops every container that this agent did not start, except its own, those of its Compose project, and
 /// those marked with [`LABEL_KEEP`]. Returns the number of stopped containers.
-pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
+pub(super) async fn stop_others(shared: &SupervisorState) -> Result<usize, Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(0);
 	};
@@ -37,7 +37,7 @@ pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 		);
 		match engine.stop(id).await {
 			Ok(()) => stopped += 1,
-			Err(Fault::NotThere(_)) => (),
+			Err(Fault::NotFound(_)) => (),
 			Err(fault @ Fault::Silent(_)) => return Err(fault),
 			Err(fault) => {
 				tracing::warn!(container = id, %fault, "cannot stop a container that this agent did not start; stop it by hand")

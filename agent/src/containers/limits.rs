@@ -52,14 +52,14 @@ const CAPABILITIES: [&str; 10] = [
 
 /// Means of handing a GPU to a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Handed {
+pub(super) enum GpuAccess {
 	/// The engine, with NVIDIA's container toolkit, by this id.
 	Engine(String),
 	/// Device files, which suffice for AMD's and Intel's drivers.
 	Files(Vec<String>),
 }
 
-impl Handed {
+impl GpuAccess {
 	/// Returns the means for a GPU, or the reason why it cannot be handed to a container. `root` is `/`
 	/// except in tests.
 	fn of(card: &Card, root: &Path) -> Result<Self, String> {
@@ -141,7 +141,7 @@ impl Machine {
 	}
 
 	/// Returns the means for an order's GPUs, which are the first that the agent proves.
-	fn handed(&self, wanted: u8, root: &Path) -> Result<Vec<Handed>, String> {
+	fn handed(&self, wanted: u8, root: &Path) -> Result<Vec<GpuAccess>, String> {
 		let there = self.gpus.len();
 		if there < usize::from(wanted) {
 			return Err(format!(
@@ -150,7 +150,7 @@ impl Machine {
 			));
 		}
 		let cards = self.gpus.iter().take(wanted.into());
-		cards.map(|card| Handed::of(card, root)).collect()
+		cards.map(|card| GpuAccess::of(card, root)).collect()
 	}
 
 	/// Returns the bytes of memory for a container that asks for `gb` GB; for 0, all that can be given.
@@ -207,12 +207,12 @@ fn free_port() -> Option<u16> {
 }
 
 /// Returns the engine's requests for GPUs: by id, and by device file.
-fn devices(handed: Vec<Handed>) -> (Option<Vec<DeviceRequest>>, Option<Vec<DeviceMapping>>) {
+fn devices(handed: Vec<GpuAccess>) -> (Option<Vec<DeviceRequest>>, Option<Vec<DeviceMapping>>) {
 	let (mut ids, mut files) = (Vec::new(), Vec::<String>::new());
 	for each in handed {
 		match each {
-			Handed::Engine(id) => ids.push(id),
-			Handed::Files(of_it) => files.extend(of_it),
+			GpuAccess::Engine(id) => ids.push(id),
+			GpuAccess::Files(of_it) => files.extend(of_it),
 		}
 	}
 	// Several GPUs share /dev/kfd.

@@ -49,8 +49,8 @@ use kaisar_primitives::{
 use parking_lot::Mutex;
 pub use room::Room;
 use sp_core::H256;
+use state::{ActualState, DesiredState, Key, LABEL_AGENT, SupervisorState, WorkerSlot, unknown};
 pub use state::{EngineChoice, Settings, Timeouts};
-use state::{Key, LABEL_AGENT, Shared, Slot, View, Wanted, unknown};
 use std::{
 	collections::BTreeMap,
 	net::SocketAddr,
@@ -81,11 +81,11 @@ pub struct Served {
 
 /// The containers of an agent's workers.
 #[derive(Clone)]
-pub struct Containers(Arc<Shared>);
+pub struct Containers(Arc<SupervisorState>);
 
 /// The work behind [`Containers`], which starts only when it is run.
 pub(crate) struct Work {
-	shared: Arc<Shared>,
+	shared: Arc<SupervisorState>,
 	new: mpsc::Receiver<Key>,
 }
 
@@ -102,12 +102,12 @@ impl Containers {
 		let (new, added) = mpsc::channel(2 * MAX_WORKERS);
 		let kept = Store::new(data_dir, "orders")?;
 		let mut slots = BTreeMap::new();
-		for (_, wanted) in kept.load::<Wanted>(MAX_WORKERS) {
-			let key = (wanted.genesis, wanted.worker);
+		for (_, desired) in kept.load::<DesiredState>(MAX_WORKERS) {
+			let key = (desired.genesis, desired.worker);
 			let _ = new.try_send(key);
-			slots.insert(key, Slot::new(Some(wanted)));
+			slots.insert(key, WorkerSlot::new(Some(desired)));
 		}
-		let shared = Arc::new(Shared {
+		let shared = Arc::new(SupervisorState {
 			agent: hex::encode(agent),
 			gpus,
 			found: Mutex::default(),
@@ -135,46 +135,46 @@ impl Containers {
 		let mut slots = shared.slots.lock();
 		if !slots.contains_key(&key) {
 			if request.deployment.is_none() && shared.engine().is_none() {
-				return View::absent().report();
+				return ActualState::absent().report();
 			}
 			if slots.len() >= MAX_WORKERS {
 				slots.retain(|_, slot| !slot.is_idle());
 			}
 			if slots.len() >= MAX_WORKERS || shared.new.try_send(key).is_err() {
-				let mut view = View::absent();
-				view.order = request.deployment.map(|deployment| deployment.order);
-				view.state = unknown(&format!(
+				let mut actual = ActualState::absent();
+				actual.order = request.deployment.map(|deployment| deployment.order);
+				actual.state = unknown(&format!(
 					"this agent serves too many workers (limit: {MAX_WORKERS}); run another agent for this one"
 				));
-				return view.report();
+				return actual.report();
 			}
-			slots.insert(key, Slot::new(None));
+			slots.insert(key, WorkerSlot::new(None));
 		}
 		let Some(slot) = slots.get_mut(&key) else {
-			return View::absent().report();
+			return ActualState::absent().report();
 		};
-		let kept = match (request.deployment, &mut slot.wanted) {
+		let kept = match (request.deployment, &mut slot.desired) {
 			(None, None) => false,
-			(None, wanted @ Some(_)) => {
-				*wanted = None;
+			(None, desired @ Some(_)) => {
+				*desired = None;
 				slot.changed(unknown("the container is being removed"));
 				true
 			}
-			(Some(deployment), Some(wanted)) if wanted.deployment.order == deployment.order => {
-				wanted.clocks(&deployment)
+			(Some(deployment), Some(desired)) if desired.deployment.order == deployment.order => {
+				desired.clocks(&deployment)
 			}
-			(Some(deployment), wanted) => {
+			(Some(deployment), desired) => {
 				let order = deployment.order;
-				*wanted = Some(Wanted::new(key, deployment));
+				*desired = Some(DesiredState::new(key, deployment));
 				slot.changed(unknown("the container was not inspected yet"));
-				slot.view.order = Some(order);
+				slot.actual.order = Some(order);
 				true
 			}
 		};
 		if kept {
-			shared.keep(&key, slot.wanted.as_ref());
+			shared.keep(&key, slot.desired.as_ref());
 		}
-		slot.view.report()
+		slot.actual.report()
 	}
 
 	/// Returns whether a customer rents the machine now.
@@ -191,17 +191,17 @@ impl Containers {
 		let until = |until: u64| Instant::now() + Duration::from_millis(until.saturating_sub(now));
 		let slots = self.0.slots.lock();
 		slots.values().find_map(|slot| {
-			let wanted = slot.wanted.as_ref().filter(|wanted| {
-				wanted.deployment.order == order
-					&& wanted.keep_until > now
-					&& wanted.ended.is_none()
+			let desired = slot.desired.as_ref().filter(|desired| {
+				desired.deployment.order == order
+					&& desired.keep_until > now
+					&& desired.ended.is_none()
 			})?;
 			Some(Served {
-				genesis: wanted.genesis,
-				worker: wanted.worker,
-				client: wanted.deployment.client,
-				ports: slot.view.ports.clone(),
-				customer_until: wanted.serve_until.map(until),
+				genesis: desired.genesis,
+				worker: desired.worker,
+				client: desired.deployment.client,
+				ports: slot.actual.ports.clone(),
+				customer_until: desired.serve_until.map(until),
 			})
 		})
 	}
@@ -209,8 +209,8 @@ impl Containers {
 	/// Returns whether a key is the client of an order that this agent serves or will serve.
 	pub fn is_client(&self, key: &ClientKey) -> bool {
 		let slots = self.0.slots.lock();
-		let mut wanted = slots.values().filter_map(|slot| slot.wanted.as_ref());
-		wanted.any(|wanted| wanted.deployment.client == *key)
+		let mut desired = slots.values().filter_map(|slot| slot.desired.as_ref());
+		desired.any(|desired| desired.deployment.client == *key)
 	}
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
 	engine::{Engine, Fault},
-	state::{EngineChoice, Shared},
+	state::{EngineChoice, SupervisorState},
 };
 use crate::host::report::Engine as Answer;
 use std::{
@@ -20,7 +20,7 @@ const PING: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Pings until it is dropped, and records the answers in the report.
-pub(super) async fn ping(shared: Arc<Shared>) {
+pub(super) async fn ping(shared: Arc<SupervisorState>) {
 	let mut logged: Option<Instant> = None;
 	loop {
 		let answer = ask(&shared).await;
@@ -44,7 +44,7 @@ pub(super) async fn ping(shared: Arc<Shared>) {
 	}
 }
 
-async fn ask(shared: &Shared) -> Answer {
+async fn ask(shared: &SupervisorState) -> Answer {
 	match (shared.engine(), &shared.settings.engine) {
 		(Some(engine), _) => match engine.ping().await {
 			Ok(()) => Answer::Ready {

@@ -123,7 +123,7 @@ pub(super) type Key = (H256, WorkerId);
 
 /// Desired state of a worker: an order's deployment. Stored for the next start.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub(super) struct Wanted {
+pub(super) struct DesiredState {
 	pub genesis: H256,
 	pub worker: WorkerId,
 	/// First deployment of the order, with the newest client key.
@@ -140,7 +140,7 @@ pub(super) struct Wanted {
 
 /// Actual state of a worker's container, from the supervisor's last look.
 #[derive(Clone, Debug)]
-pub(super) struct View {
+pub(super) struct ActualState {
 	pub order: Option<OrderId>,
 	pub state: ContainerState,
 	pub ports: Vec<(u16, SocketAddr)>,
@@ -149,15 +149,15 @@ pub(super) struct View {
 }
 
 /// A worker that the node asked about.
-pub(super) struct Slot {
-	pub wanted: Option<Wanted>,
-	pub view: View,
+pub(super) struct WorkerSlot {
+	pub desired: Option<DesiredState>,
+	pub actual: ActualState,
 	/// Counts the changes of the desired state.
 	pub generation: tokio::sync::watch::Sender<u64>,
 }
 
 /// State that the tasks of [`Containers`](super::Containers) share.
-pub(super) struct Shared {
+pub(super) struct SupervisorState {
 	/// The agent's key in hex: several agents may use one engine.
 	pub agent: String,
 	pub settings: Settings,
@@ -169,7 +169,7 @@ pub(super) struct Shared {
 	pub room: Arc<dyn Room>,
 	/// The engine's storage can limit a container's data, as far as is known.
 	pub quota: AtomicBool,
-	pub slots: Mutex<BTreeMap<Key, Slot>>,
+	pub slots: Mutex<BTreeMap<Key, WorkerSlot>>,
 	pub watch: Arc<Watch>,
 	pub kept: Store,
 	pub pulled: Pulled,
@@ -178,7 +178,7 @@ pub(super) struct Shared {
 	pub report: Arc<Report>,
 }
 
-impl Shared {
+impl SupervisorState {
 	/// Returns the engine. Searches for it at each call until it is found.
 	pub fn engine(&self) -> Option<Arc<Engine>> {
 		let mut found = self.found.lock();
@@ -195,33 +195,33 @@ impl Shared {
 
 	/// Stores the desired state of a worker for the next start. The caller holds the lock of the slots, so
 	/// that the file has the last change.
-	pub fn keep(&self, (genesis, worker): &Key, wanted: Option<&Wanted>) {
+	pub fn keep(&self, (genesis, worker): &Key, desired: Option<&DesiredState>) {
 		let name = key("order file", &[&(genesis, worker).encode()]);
-		match wanted {
+		match desired {
 			// Stored without an expiry date: an expired order's container must still be removed.
-			Some(wanted) => self.kept.put(&name, u64::MAX, wanted),
+			Some(desired) => self.kept.put(&name, u64::MAX, desired),
 			None => self.kept.remove(&name),
 		}
 	}
 
 	/// Returns the desired state of a worker and its count of changes. Drops a deployment that expired by
 	/// the agent's own clock. `None` if the worker is not known any more.
-	pub fn wanted(&self, key: &Key) -> Option<(u64, Option<Wanted>)> {
+	pub fn desired(&self, key: &Key) -> Option<(u64, Option<DesiredState>)> {
 		let mut slots = self.slots.lock();
 		let slot = slots.get_mut(key)?;
-		if let Some(wanted) = &slot.wanted
-			&& wanted.keep_until <= now_ms()
+		if let Some(desired) = &slot.desired
+			&& desired.keep_until <= now_ms()
 		{
 			tracing::info!(
-				order = wanted.deployment.order,
+				order = desired.deployment.order,
 				"the order's time is over by this agent's clock, and the node did not extend it: removing its container"
 			);
-			slot.wanted = None;
+			slot.desired = None;
 			slot.changed(unknown("the container is being removed"));
 			self.keep(key, None);
 		}
 		let generation = *slot.generation.borrow();
-		Some((generation, slot.wanted.clone()))
+		Some((generation, slot.desired.clone()))
 	}
 
 	/// Subscribes to changes of a worker's desired state.
@@ -233,13 +233,13 @@ impl Shared {
 	}
 
 	/// Changes a worker's slot, unless its desired state has changed since `generation`.
-	pub fn update(&self, key: &Key, generation: u64, change: impl FnOnce(&mut Slot) -> bool) {
+	pub fn update(&self, key: &Key, generation: u64, change: impl FnOnce(&mut WorkerSlot) -> bool) {
 		let mut slots = self.slots.lock();
 		if let Some(slot) = slots.get_mut(key)
 			&& *slot.generation.borrow() == generation
 			&& change(slot)
 		{
-			self.keep(key, slot.wanted.as_ref());
+			self.keep(key, slot.desired.as_ref());
 		}
 	}
 
@@ -248,10 +248,10 @@ impl Shared {
 		let slots = self.slots.lock();
 		let mut rented = slots
 			.values()
-			.filter(|slot| slot.wanted.as_ref().is_some_and(|it| it.ended.is_none()))
+			.filter(|slot| slot.desired.as_ref().is_some_and(|it| it.ended.is_none()))
 			.peekable();
 		rented.peek()?;
-		Some(rented.filter_map(|slot| slot.view.id.clone()).collect())
+		Some(rented.filter_map(|slot| slot.actual.id.clone()).collect())
 	}
 
 	/// Returns whether the labels name a worker that this agent knows.
@@ -268,31 +268,31 @@ pub(super) fn labels_of((genesis, worker): &Key) -> (String, String) {
 	(hex::encode(genesis), worker.to_string())
 }
 
-impl Slot {
-	pub fn new(wanted: Option<Wanted>) -> Self {
-		let mut view = View::absent();
-		view.state = unknown("the container was not inspected yet");
-		view.order = wanted.as_ref().map(|wanted| wanted.deployment.order);
+impl WorkerSlot {
+	pub fn new(desired: Option<DesiredState>) -> Self {
+		let mut actual = ActualState::absent();
+		actual.state = unknown("the container was not inspected yet");
+		actual.order = desired.as_ref().map(|desired| desired.deployment.order);
 		Self {
-			wanted,
-			view,
+			desired,
+			actual,
 			generation: tokio::sync::watch::Sender::new(0),
 		}
 	}
 
 	/// Announces a change of the desired state.
 	pub fn changed(&mut self, state: ContainerState) {
-		self.view.state = state;
-		self.view.ports.clear();
+		self.actual.state = state;
+		self.actual.ports.clear();
 		self.generation.send_modify(|generation| *generation += 1);
 	}
 
 	pub fn is_idle(&self) -> bool {
-		self.wanted.is_none() && self.view.state == ContainerState::Absent
+		self.desired.is_none() && self.actual.state == ContainerState::Absent
 	}
 }
 
-impl View {
+impl ActualState {
 	pub fn absent() -> Self {
 		Self {
 			order: None,
@@ -310,7 +310,7 @@ impl View {
 	}
 }
 
-impl Wanted {
+impl DesiredState {
 	/// Creates the desired state of a request. A deployment that cannot be admitted has already ended.
 	pub fn new((genesis, worker): Key, mut deployment: Deployment) -> Self {
 		let ended = inadmissible(&deployment).map(|(failure, message)| failed(failure, &message));
@@ -319,7 +319,7 @@ impl Wanted {
 			deployment.image.clear();
 			deployment.capabilities.clear();
 		}
-		let mut wanted = Self {
+		let mut desired = Self {
 			genesis,
 			worker,
 			keep_until: 0,
@@ -328,9 +328,9 @@ impl Wanted {
 			ended,
 			deployment,
 		};
-		let deployment = wanted.deployment.clone();
-		wanted.clocks(&deployment);
-		wanted
+		let deployment = desired.deployment.clone();
+		desired.clocks(&deployment);
+		desired
 	}
 
 	/// Moves the clocks and takes the client's key. Returns whether the change must be stored.

@@ -12,8 +12,8 @@ use super::{
 	limits::{self, GB, Machine},
 	run::{Run, STEADY},
 	state::{
-		Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER, Shared, Wanted,
-		failed, labels_of, unknown,
+		DesiredState, Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER,
+		SupervisorState, failed, labels_of, unknown,
 	},
 	watch::Exit,
 };
@@ -46,24 +46,24 @@ const PULL_AGAIN: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(250);
 
 /// Supervises a worker until its slot is removed.
-pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
+pub(super) async fn supervise(shared: Arc<SupervisorState>, key: Key) {
 	let Some(mut changed) = shared.changes(&key) else {
 		return;
 	};
 	let mut run = Run::default();
 	loop {
 		changed.mark_unchanged();
-		let Some((generation, wanted)) = shared.wanted(&key) else {
+		let Some((generation, desired)) = shared.desired(&key) else {
 			return;
 		};
-		let order = wanted.as_ref().map(|wanted| wanted.deployment.order);
+		let order = desired.as_ref().map(|desired| desired.deployment.order);
 		if run.order != order {
 			run = Run {
 				order,
 				..Default::default()
 			};
 		}
-		run.ran = wanted.as_ref().is_some_and(|wanted| wanted.ran);
+		run.ran = desired.as_ref().is_some_and(|desired| desired.ran);
 		let mut task = Task {
 			shared: &shared,
 			key: &key,
@@ -72,7 +72,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
 		};
 		let ended = shared.watch.ended.notified();
 		let step = async {
-			let pause = task.step(wanted.as_ref()).await;
+			let pause = task.step(desired.as_ref()).await;
 			tokio::select! {
 				_ = tokio::time::sleep(pause) => (),
 				_ = ended => (),
@@ -90,7 +90,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
 
 /// A look at a worker.
 struct Task<'a> {
-	shared: &'a Shared,
+	shared: &'a SupervisorState,
 	key: &'a Key,
 	generation: u64,
 	run: &'a mut Run,
@@ -98,26 +98,26 @@ struct Task<'a> {
 
 impl Task<'_> {
 	/// Takes a step and returns the time until the next look.
-	async fn step(&mut self, wanted: Option<&Wanted>) -> Duration {
-		let open = wanted.filter(|wanted| wanted.ended.is_none());
+	async fn step(&mut self, desired: Option<&DesiredState>) -> Duration {
+		let open = desired.filter(|desired| desired.ended.is_none());
 		let Some(engine) = self.shared.engine() else {
 			match open {
-				Some(wanted) if !wanted.ran => {
+				Some(desired) if !desired.ran => {
 					self.fail(
 						DeployFailure::NoEngine,
 						"this machine has no container engine",
 					);
 				}
-				Some(_) => self.say(unknown("this machine has no container engine"), None),
-				None => self.gone(wanted),
+				Some(_) => self.publish(unknown("this machine has no container engine"), None),
+				None => self.publish_absent(desired),
 			}
 			return IDLE;
 		};
-		match self.look(&engine, wanted).await {
+		match self.look(&engine, desired).await {
 			Ok(pause) => {
 				self.run.silent = None;
-				let left = wanted.map_or(u64::MAX, |wanted| {
-					wanted.keep_until.saturating_sub(now_ms())
+				let left = desired.map_or(u64::MAX, |desired| {
+					desired.keep_until.saturating_sub(now_ms())
 				});
 				pause.min(Duration::from_millis(left))
 			}
@@ -125,26 +125,30 @@ impl Task<'_> {
 				let since = *self.run.silent.get_or_insert_with(Instant::now);
 				tracing::debug!(%fault, order = self.run.order, "cannot inspect the container");
 				// Before the first run, the customer is better off with a refund.
-				if open.is_some_and(|wanted| !wanted.ran)
+				if open.is_some_and(|desired| !desired.ran)
 					&& since.elapsed() > self.shared.settings.timeouts.engine
 				{
 					self.fail(DeployFailure::NoEngine, &fault.to_string());
-				} else if wanted.is_none_or(|wanted| wanted.ended.is_none()) {
-					self.say(unknown(&fault.to_string()), None);
+				} else if desired.is_none_or(|desired| desired.ended.is_none()) {
+					self.publish(unknown(&fault.to_string()), None);
 				}
 				TICK
 			}
 		}
 	}
 
-	async fn look(&mut self, engine: &Engine, wanted: Option<&Wanted>) -> Result<Duration, Fault> {
+	async fn look(
+		&mut self,
+		engine: &Engine,
+		desired: Option<&DesiredState>,
+	) -> Result<Duration, Fault> {
 		let (genesis, worker) = labels_of(self.key);
 		let labels = [
 			format!("{LABEL_AGENT}={}", self.shared.agent),
 			format!("{LABEL_GENESIS}={genesis}"),
 			format!("{LABEL_WORKER}={worker}"),
 		];
-		let open = wanted.filter(|wanted| wanted.ended.is_none());
+		let open = desired.filter(|desired| desired.ended.is_none());
 		let mut container = None;
 		for found in engine.list(Some(&labels)).await? {
 			let order = label(&found, LABEL_ORDER).and_then(|order| order.parse().ok());
@@ -157,29 +161,29 @@ impl Task<'_> {
 				engine.remove(&id).await?;
 			}
 		}
-		let Some(wanted) = open else {
-			self.gone(wanted);
+		let Some(desired) = open else {
+			self.publish_absent(desired);
 			return Ok(IDLE);
 		};
 		match container {
-			None if wanted.ran && !self.run.may_revive() => {
-				self.say(
+			None if desired.ran && !self.run.may_revive() => {
+				self.publish(
 					unknown("the container was removed from outside and will be started again"),
 					Some(&[]),
 				);
 				Ok(TICK)
 			}
-			None => self.deploy(engine, wanted).await,
+			None => self.deploy(engine, desired).await,
 			Some(id) => match engine.inspect(&id).await? {
-				Some(found) => self.tend(engine, wanted, &id, &found).await,
+				Some(found) => self.tend(engine, desired, &id, &found).await,
 				None => Ok(SOON),
 			},
 		}
 	}
 
 	/// Creates the container, after its image.
-	async fn deploy(&mut self, engine: &Engine, wanted: &Wanted) -> Result<Duration, Fault> {
-		let deployment = &wanted.deployment;
+	async fn deploy(&mut self, engine: &Engine, desired: &DesiredState) -> Result<Duration, Fault> {
+		let deployment = &desired.deployment;
 		let reference = match Reference::parse(&deployment.image) {
 			Ok(reference) => reference,
 			Err(why) => return Ok(self.fail(DeployFailure::ImageUnavailable, why)),
@@ -198,11 +202,11 @@ impl Task<'_> {
 			let why = "the image exposes no TCP port and the order names none";
 			return Ok(self.fail(DeployFailure::Unhealthy, why));
 		}
-		if !wanted.ran && self.run.starts >= TRIES {
+		if !desired.ran && self.run.starts >= TRIES {
 			return Ok(self.start_failed());
 		}
 		self.run.starts = self.run.starts.saturating_add(1);
-		self.say(ContainerState::Starting, Some(&[]));
+		self.publish(ContainerState::Starting, Some(&[]));
 		let machine = match Machine::detect_for(deployment, &self.shared.gpus).await {
 			Ok(machine) => machine,
 			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
@@ -334,7 +338,7 @@ impl Task<'_> {
 			image = reference.full(),
 			"pulling an image"
 		);
-		self.say(ContainerState::Pulling { percent: 0 }, Some(&[]));
+		self.publish(ContainerState::Pulling { percent: 0 }, Some(&[]));
 		self.shared.pulled.make_room(engine).await?;
 		let timeouts = self.shared.settings.timeouts;
 		let mut said = 0;
@@ -347,7 +351,7 @@ impl Task<'_> {
 			let percent = layers.percent();
 			if percent != said {
 				said = percent;
-				self.say(ContainerState::Pulling { percent }, None);
+				self.publish(ContainerState::Pulling { percent }, None);
 			}
 			Ok(())
 		});
@@ -383,7 +387,7 @@ impl Task<'_> {
 
 	/// Starts an existing container. Removes it if it does not start, so that it is created again.
 	async fn start(&mut self, engine: &Engine, id: &str) -> Result<Duration, Fault> {
-		self.say(ContainerState::Starting, Some(&[]));
+		self.publish(ContainerState::Starting, Some(&[]));
 		match engine.start(id).await {
 			Ok(()) => {
 				tracing::info!(
@@ -420,16 +424,16 @@ impl Task<'_> {
 	async fn tend(
 		&mut self,
 		engine: &Engine,
-		wanted: &Wanted,
+		desired: &DesiredState,
 		id: &str,
 		found: &ContainerInspectResponse,
 	) -> Result<Duration, Fault> {
 		self.name_container(id);
 		let state = found.state.clone().unwrap_or_default();
 		match state.status {
-			Some(Status::RUNNING) => return self.watch_over(engine, wanted, id, found).await,
+			Some(Status::RUNNING) => return self.watch_over(engine, desired, id, found).await,
 			Some(Status::CREATED) => {
-				if !wanted.ran && self.run.starts > TRIES {
+				if !desired.ran && self.run.starts > TRIES {
 					return Ok(self.start_failed());
 				}
 				self.run.starts = self.run.starts.saturating_add(1);
@@ -467,8 +471,8 @@ impl Task<'_> {
 		let Some(exit) = self.run.settle(exit) else {
 			return Ok(SOON);
 		};
-		let order = wanted.deployment.order;
-		if wanted.ran {
+		let order = desired.deployment.order;
+		if desired.ran {
 			if exit == Exit::Own {
 				tracing::info!(order, code, "the container ended by itself");
 				self.end(ContainerState::Exited {
@@ -476,7 +480,7 @@ impl Task<'_> {
 				});
 				return Ok(Duration::ZERO);
 			}
-			self.say(
+			self.publish(
 				unknown("the container was stopped from outside and will be started again"),
 				Some(&[]),
 			);
@@ -503,7 +507,7 @@ impl Task<'_> {
 	async fn watch_over(
 		&mut self,
 		engine: &Engine,
-		wanted: &Wanted,
+		desired: &DesiredState,
 		id: &str,
 		found: &ContainerInspectResponse,
 	) -> Result<Duration, Fault> {
@@ -522,23 +526,23 @@ impl Task<'_> {
 				self.run.revived = 0;
 			}
 		} else if answers(found, &ports, started.elapsed()).await {
-			tracing::info!(order = wanted.deployment.order, "the container runs");
+			tracing::info!(order = desired.deployment.order, "the container runs");
 			self.run.answers = Some(now);
 		} else {
 			let overdue = started.elapsed() > self.shared.settings.timeouts.healthy;
-			if overdue && !wanted.ran {
+			if overdue && !desired.ran {
 				return Ok(self.fail(
 					DeployFailure::Unhealthy,
 					"the container runs, but neither its health check nor its port answers",
 				));
 			}
-			self.say(ContainerState::Starting, Some(&[]));
+			self.publish(ContainerState::Starting, Some(&[]));
 			// A container that this agent restarted may have come up halfway: Podman's cleanup after a
 			// container's end can remove the ports of its next start. A container that the agent did not
 			// restart is the customer's to restart.
 			if overdue && self.run.revived > 0 {
 				tracing::warn!(
-					order = wanted.deployment.order,
+					order = desired.deployment.order,
 					"the restarted container does not answer: stopping it for another start"
 				);
 				// The end is then not the program's own.
@@ -548,11 +552,11 @@ impl Task<'_> {
 			return Ok(TICK);
 		}
 		self.shared.update(self.key, self.generation, |slot| {
-			slot.view.state = ContainerState::Running;
-			slot.view.ports = ports;
-			let first = slot.wanted.as_mut().filter(|wanted| !wanted.ran);
-			first.is_some_and(|wanted| {
-				wanted.ran = true;
+			slot.actual.state = ContainerState::Running;
+			slot.actual.ports = ports;
+			let first = slot.desired.as_mut().filter(|desired| !desired.ran);
+			first.is_some_and(|desired| {
+				desired.ran = true;
 				true
 			})
 		});
@@ -560,11 +564,11 @@ impl Task<'_> {
 	}
 
 	/// Publishes the container's state, and its ports' addresses if they change.
-	fn say(&self, state: ContainerState, ports: Option<&[(u16, SocketAddr)]>) {
+	fn publish(&self, state: ContainerState, ports: Option<&[(u16, SocketAddr)]>) {
 		self.shared.update(self.key, self.generation, |slot| {
-			slot.view.state = state;
+			slot.actual.state = state;
 			if let Some(ports) = ports {
-				slot.view.ports = ports.to_vec();
+				slot.actual.ports = ports.to_vec();
 			}
 			false
 		});
@@ -572,21 +576,21 @@ impl Task<'_> {
 
 	fn name_container(&self, id: &str) {
 		self.shared.update(self.key, self.generation, |slot| {
-			if slot.view.id.as_deref() != Some(id) {
-				slot.view.id = Some(id.to_owned());
+			if slot.actual.id.as_deref() != Some(id) {
+				slot.actual.id = Some(id.to_owned());
 			}
 			false
 		});
 	}
 
 	/// Publishes that no container exists or is wanted.
-	fn gone(&self, wanted: Option<&Wanted>) {
-		let ended = wanted.and_then(|wanted| wanted.ended.clone());
+	fn publish_absent(&self, desired: Option<&DesiredState>) {
+		let ended = desired.and_then(|desired| desired.ended.clone());
 		self.shared.update(self.key, self.generation, |slot| {
-			slot.view.order = wanted.map(|wanted| wanted.deployment.order);
-			slot.view.state = ended.unwrap_or(ContainerState::Absent);
-			slot.view.ports.clear();
-			slot.view.id = None;
+			slot.actual.order = desired.map(|desired| desired.deployment.order);
+			slot.actual.state = ended.unwrap_or(ContainerState::Absent);
+			slot.actual.ports.clear();
+			slot.actual.id = None;
 			false
 		});
 	}
@@ -594,10 +598,10 @@ impl Task<'_> {
 	/// Ends the order on this agent with a final state.
 	fn end(&self, state: ContainerState) {
 		self.shared.update(self.key, self.generation, |slot| {
-			slot.view.state = state.clone();
-			slot.view.ports.clear();
-			if let Some(wanted) = &mut slot.wanted {
-				wanted.ended = Some(state);
+			slot.actual.state = state.clone();
+			slot.actual.ports.clear();
+			if let Some(desired) = &mut slot.desired {
+				desired.ended = Some(state);
 			}
 			true
 		});
@@ -614,7 +618,7 @@ impl Task<'_> {
 		);
 		if self.run.ran {
 			self.run.pulls = 0;
-			self.say(unknown(why), Some(&[]));
+			self.publish(unknown(why), Some(&[]));
 			return AGAIN;
 		}
 		self.end(failed(failure, why));

@@ -4,7 +4,7 @@ use super::{
 	engine::Fault,
 	foreign,
 	inspect::label,
-	state::{LABEL_AGENT, LABEL_GENESIS, LABEL_WORKER, Shared},
+	state::{LABEL_AGENT, LABEL_GENESIS, LABEL_WORKER, SupervisorState},
 };
 use std::{
 	path::Path,
@@ -18,7 +18,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 const GPU_SWEEPS: u32 = 12;
 
 /// Removes this agent's unclaimed containers, and stops containers of others while a customer pays.
-pub(super) async fn sweep(shared: Arc<Shared>) {
+pub(super) async fn sweep(shared: Arc<SupervisorState>) {
 	let begun = Instant::now();
 	let mut unclaimed = true;
 	let mut sweeps = 0u32;
@@ -59,7 +59,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Removes this agent's containers whose worker it does not know.
-async fn remove_unclaimed(shared: &Shared) -> Result<(), Fault> {
+async fn remove_unclaimed(shared: &SupervisorState) -> Result<(), Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(());
 	};

@@ -144,7 +144,7 @@ mod tests {
 	use super::*;
 	use bollard::models::EventActor;
 
-	fn told(watch: &Watch, action: &str) {
+	fn event(watch: &Watch, action: &str) {
 		watch.note(EventMessage {
 			action: Some(action.into()),
 			actor: Some(EventActor {
@@ -165,23 +165,23 @@ mod tests {
 	fn an_exit_is_the_programs_own_if_it_was_seen_and_nothing_touched_the_container() {
 		let (watch, seen) = listening();
 		assert_eq!(watch.exit("c", 3, false, seen), Exit::Unsure);
-		told(&watch, "die");
+		event(&watch, "die");
 		assert_eq!(watch.exit("c", 3, false, seen), Exit::Own);
 		assert_eq!(watch.exit("c", 0, false, seen), Exit::Own);
 		assert_eq!(watch.exit("c", 137, true, seen), Exit::Own);
 		assert_eq!(watch.exit("c", 137, false, seen), Exit::Doubtful);
-		told(&watch, "start");
+		event(&watch, "start");
 		assert_eq!(watch.exit("c", 3, false, seen), Exit::Unsure);
 	}
 
 	#[test]
 	fn an_exit_is_not_the_programs_own_after_a_stop_or_a_gap_in_the_events() {
 		let (watch, seen) = listening();
-		told(&watch, "kill");
-		told(&watch, "die");
+		event(&watch, "kill");
+		event(&watch, "die");
 		assert_eq!(watch.exit("c", 0, false, seen), Exit::Foreign);
-		told(&watch, "start");
-		told(&watch, "died");
+		event(&watch, "start");
+		event(&watch, "died");
 		assert_eq!(watch.exit("c", 0, false, None), Exit::Doubtful);
 		assert_eq!(watch.exit("c", 0, false, seen), Exit::Own);
 		// The engine was away in between.

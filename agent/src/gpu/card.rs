@@ -1,4 +1,4 @@
-//! Which GPU is which: PCI bus ids and UUIDs, the names that an operator gives, and the order of use.
+//! Identity of GPUs: PCI bus ids and UUIDs, the names that an operator gives, and the order of use.
 
 use super::names::by_driver_name;
 use serde::{Serialize, Serializer};
@@ -8,15 +8,15 @@ use std::{
 	str::FromStr,
 };
 
-/// Why a text does not name a GPU.
+/// Reasons for rejecting an operator's name for a GPU.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadName {
-	/// A part of a GPU, which Vulkan does not show as a device of its own.
-	#[error("a MIG instance cannot be named: name the whole GPU")]
+	/// A MIG instance: a part of a GPU, which Vulkan does not show as a device of its own.
+	#[error("a MIG instance cannot be used by itself: name the whole GPU")]
 	Mig,
 	/// Neither a bus id nor a UUID.
 	#[error(
-		"neither a PCI bus id, as 0000:01:00.0 or 01:00.0, nor a UUID, as GPU-… from `nvidia-smi -L`; \
+		"expected a PCI bus id (0000:01:00.0 or 01:00.0) or a UUID (GPU-… as in `nvidia-smi -L`); \
 		 `kaisar-agent detect` lists both"
 	)]
 	Text,
@@ -32,7 +32,7 @@ pub struct BusId {
 }
 
 impl Display for BusId {
-	/// As the kernel writes it: `0000:01:00.0`.
+	/// Writes it like the Linux kernel: `0000:01:00.0`.
 	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
 		let Self {
 			domain,
@@ -47,7 +47,7 @@ impl Display for BusId {
 impl FromStr for BusId {
 	type Err = BadName;
 
-	/// Reads `0000:01:00.0`, `00000000:01:00.0` as `nvidia-smi` writes it, `01:00.0` and `01:00`.
+	/// Parses `0000:01:00.0`, `00000000:01:00.0` (from `nvidia-smi`), `01:00.0` and `01:00`.
 	fn from_str(text: &str) -> Result<Self, BadName> {
 		let number = |text: &str, most: u32| {
 			let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -70,19 +70,12 @@ impl FromStr for BusId {
 	}
 }
 
-/// A device's UUID, as its driver gives it. NVIDIA's is the one that `nvidia-smi -L` prints.
+/// A device's UUID, from its driver. NVIDIA's is the one that `nvidia-smi -L` prints.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
-	/// A UUID that a driver tells; zeros are none.
-	pub(super) fn known(bytes: [u8; 16]) -> Option<Self> {
-		(bytes != [0; 16]).then_some(Self(bytes))
-	}
-}
-
-impl Uuid {
-	/// Returns the UUID of these bytes; drivers that know none give zeros.
+	/// Makes a UUID from these bytes; `None` if they are all zero, which drivers without UUIDs report.
 	pub(super) fn new(bytes: [u8; 16]) -> Option<Self> {
 		(bytes != [0; 16]).then_some(Self(bytes))
 	}
@@ -103,7 +96,7 @@ impl Display for Uuid {
 impl FromStr for Uuid {
 	type Err = BadName;
 
-	/// Reads `GPU-` and 32 hexadecimal digits, with dashes or without; the prefix may be missing.
+	/// Parses `GPU-` and 32 hexadecimal digits, with or without dashes; the prefix is optional.
 	fn from_str(text: &str) -> Result<Self, BadName> {
 		let prefix = |of: &str| {
 			let start = text.get(..of.len())?;
@@ -122,9 +115,9 @@ impl FromStr for Uuid {
 /// An operator's name for a GPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GpuName {
-	/// By its place on the PCI bus.
+	/// Its PCI bus id.
 	Bus(BusId),
-	/// By its UUID.
+	/// Its UUID.
 	Uuid(Uuid),
 }
 
@@ -150,21 +143,21 @@ impl Display for GpuName {
 	}
 }
 
-/// The kind of a device, the most wanted first.
+/// The kind of a device, in order of preference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-	/// A card with memory of its own.
+	/// A card with its own memory.
 	Discrete,
-	/// A GPU that a hypervisor shares or passes on.
+	/// A GPU that a hypervisor shares or passes through.
 	Virtual,
-	/// A part of the processor.
+	/// A GPU in the processor.
 	Integrated,
-	/// Software that plays a GPU.
+	/// Software Vulkan.
 	Software,
 }
 
-/// The vendor of a device's driver, on which depends what a container is given.
+/// The vendor of a device's driver, which decides the device files a container gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Vendor {
@@ -172,7 +165,7 @@ pub enum Vendor {
 	Nvidia,
 	/// AMD.
 	Amd,
-	/// Intel, and others whose device files are all that their drivers need.
+	/// Intel, and others whose drivers need only their device files.
 	Other,
 }
 
@@ -183,19 +176,19 @@ fn text<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S:
 	}
 }
 
-/// A GPU as its driver describes it: for people, and to tell one from another. Never evidence.
+/// A driver's description of a GPU: for people, and to tell GPUs apart. Never evidence.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Card {
-	/// The driver's name for it.
+	/// Its name, from the driver.
 	pub name: String,
 	/// Its kind.
 	pub kind: Kind,
 	/// The vendor of its driver.
 	pub vendor: Vendor,
-	/// Its place on the PCI bus, where it has one and the driver tells.
+	/// Its PCI bus id, if it has one and the driver reports it.
 	#[serde(serialize_with = "text")]
 	pub bus: Option<BusId>,
-	/// Its UUID, where the driver tells.
+	/// Its UUID, if the driver reports one.
 	#[serde(serialize_with = "text")]
 	pub uuid: Option<Uuid>,
 	/// Its memory, in bytes.
@@ -203,7 +196,7 @@ pub struct Card {
 }
 
 impl Display for Card {
-	/// The name, and the bus id where there is one.
+	/// Writes the name, and the bus id or UUID if known.
 	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
 		match (&self.bus, &self.uuid) {
 			(Some(bus), _) => write!(to, "{} ({bus})", self.name),
@@ -214,12 +207,12 @@ impl Display for Card {
 }
 
 impl Card {
-	/// Returns whether two descriptions are of the same hardware.
+	/// Returns whether two descriptions are of the same GPU.
 	pub fn is_same(&self, other: &Self) -> bool {
 		match (self.bus, other.bus) {
 			(Some(one), Some(two)) => one == two,
 			(None, None) => self.uuid == other.uuid && self.name == other.name,
-			// One driver tells the place, another does not.
+			// Only one of the drivers reports the bus id.
 			_ => self.uuid.is_some() && self.uuid == other.uuid,
 		}
 	}
@@ -231,16 +224,16 @@ impl Card {
 		}
 	}
 
-	/// Its rank: cards before what a hypervisor shares before parts of processors; of these the class that is
-	/// paid most, so that the GPUs of a class stand together; then the most memory; then its place.
+	/// Returns its sort key: cards before virtual GPUs before integrated ones; then the class that pays
+	/// most, so that GPUs of a class are adjacent; then the most memory; then the bus id.
 	fn rank(&self) -> impl Ord + use<> {
 		let score = by_driver_name(&self.name).map_or(0, |class| class.score);
 		(self.kind, Reverse(score), Reverse(self.memory), self.bus)
 	}
 }
 
-/// Chooses from what was found: what is named, in the order of the names, or everything, the most capable
-/// first. Returns the names that fit nothing, too.
+/// Selects the named GPUs in the order of the names; without names, all of them, the most capable first.
+/// Also returns the names that match nothing.
 pub(super) fn choose<T>(
 	mut found: Vec<T>,
 	names: &[GpuName],
@@ -254,7 +247,7 @@ pub(super) fn choose<T>(
 	for name in names {
 		match found.iter().position(|each| card(each).goes_by(name)) {
 			Some(at) => chosen.push(found.remove(at)),
-			// A GPU that is named twice is used once.
+			// A GPU named twice is used once.
 			None if chosen.iter().any(|each| card(each).goes_by(name)) => (),
 			None => missing.push(*name),
 		}
@@ -266,7 +259,7 @@ pub(super) fn choose<T>(
 pub(super) fn list<'a>(cards: impl IntoIterator<Item = &'a Card>) -> String {
 	let lines: Vec<String> = cards.into_iter().map(line).collect();
 	if lines.is_empty() {
-		return "  none that CUDA's driver or a Vulkan driver shows".into();
+		return "  none: neither CUDA's driver nor a Vulkan driver shows one".into();
 	}
 	lines.join("\n")
 }
@@ -286,7 +279,7 @@ fn line(card: &Card) -> String {
 pub(crate) mod tests {
 	use super::*;
 
-	/// A card that some driver could describe.
+	/// A card as some driver could describe it.
 	pub fn card(name: &str, kind: Kind, bus: &str, gb: u64) -> Card {
 		let mut bytes = [0xab; 16];
 		bytes[..bus.len().min(16)].copy_from_slice(&bus.as_bytes()[..bus.len().min(16)]);
@@ -351,7 +344,7 @@ pub(crate) mod tests {
 
 	#[test]
 	fn the_most_capable_come_first_and_integrated_ones_last() {
-		// As a loader may list them: the screen's first.
+		// In the order a loader may list them: the one with the screen first.
 		let found = [
 			card(
 				"AMD Radeon Graphics (RADV RAPHAEL_MENDOCINO)",

@@ -1,8 +1,8 @@
-//! The queue of those who wait for lines that have to be computed again.
+//! The queue of requests for lines that must be recomputed.
 //!
-//! All seats of a committee open the same run, each at places of its own, and each looks at nearly every part of it. So
-//! the work is not repeated for each: whoever has the device goes along it and serves all who wait for lines of what it
-//! passes, and those who come while it is under way join where it is.
+//! All seats of a committee open the same run, each at its own places, and each needs nearly every part of
+//! it. So the work is shared: the thread that has the device recomputes the run and serves every request for
+//! the lines it passes, including requests that arrive while it is under way.
 
 use crate::trial::{
 	device::{Matrix, Place, Shown},
@@ -15,10 +15,10 @@ use std::{
 	ops::RangeFrom,
 };
 
-/// A run whose steps are shown.
+/// A run whose lines are requested: its seed and size.
 pub(super) type Run = (Hash, Size);
 
-/// The tickets of all who wait.
+/// The queue of open requests.
 #[derive(Default)]
 pub(super) struct Desk {
 	tickets: Mutex<Tickets>,
@@ -28,7 +28,7 @@ pub(super) struct Desk {
 #[derive(Default)]
 struct Tickets {
 	next: u64,
-	/// Someone goes along the work.
+	/// A thread is recomputing.
 	busy: bool,
 	waiting: BTreeMap<u64, Waiting>,
 }
@@ -40,7 +40,8 @@ struct Waiting {
 }
 
 impl Waiting {
-	/// A matrix of the fill is the same for all runs.
+	/// Returns whether the request can use this matrix of a run: matrices of the fill are the same for all
+	/// runs.
 	fn is_of(&self, run: &Run, matrix: Matrix) -> bool {
 		matches!(matrix, Matrix::Filled(_)) || self.run == *run
 	}
@@ -56,7 +57,7 @@ impl Waiting {
 }
 
 impl Desk {
-	/// A ticket for these lines of a run.
+	/// Queues a request for lines of a run.
 	pub fn ticket(&self, run: Run, missing: BTreeSet<Place>) -> Ticket<'_> {
 		let mut tickets = self.tickets.lock();
 		let id = tickets.next;
@@ -70,7 +71,7 @@ impl Desk {
 		Ticket { desk: self, id }
 	}
 
-	/// The first of these matrices of which anyone waits for lines.
+	/// Returns the first matrix, from `from` on, with requested lines.
 	pub fn first(&self, run: &Run, from: RangeFrom<Matrix>) -> Option<Matrix> {
 		let from = Place {
 			matrix: from.start,
@@ -84,7 +85,7 @@ impl Desk {
 		firsts.min()
 	}
 
-	/// The lines of a matrix for which anyone waits.
+	/// Returns the requested lines of a matrix.
 	pub fn wanted(&self, run: &Run, matrix: Matrix) -> Vec<u32> {
 		let tickets = self.tickets.lock();
 		let all = tickets.waiting.values();
@@ -93,7 +94,7 @@ impl Desk {
 		lines.into_iter().collect()
 	}
 
-	/// Gives these lines to all who wait for them.
+	/// Delivers lines to all requests for them.
 	pub fn serve(&self, run: &Run, matrix: Matrix, lines: &[(u32, Shown)]) {
 		for waiting in self.tickets.lock().waiting.values_mut() {
 			if !waiting.is_of(run, matrix) {
@@ -113,13 +114,13 @@ impl Desk {
 	}
 }
 
-/// The lines that one opening waits for.
+/// The request of one opening.
 pub(super) struct Ticket<'a> {
 	desk: &'a Desk,
 	id: u64,
 }
 
-/// The right to go along the work.
+/// The exclusive right to recompute.
 pub(super) struct Going<'a>(&'a Desk);
 
 impl Drop for Going<'_> {
@@ -130,7 +131,7 @@ impl Drop for Going<'_> {
 }
 
 impl<'a> Ticket<'a> {
-	/// Waits until everything is shown, or until nobody goes along the work: then it is this one's turn.
+	/// Waits until the request is served (`None`), or until no thread is recomputing: then the caller must.
 	pub fn wait(&self) -> Option<Going<'a>> {
 		let mut tickets = self.desk.tickets.lock();
 		loop {
@@ -145,12 +146,12 @@ impl<'a> Ticket<'a> {
 		}
 	}
 
-	/// True once everything is shown.
+	/// Returns whether all lines were delivered.
 	pub fn is_served(&self) -> bool {
 		is_served(&self.desk.tickets.lock(), self.id)
 	}
 
-	/// The lines that are shown.
+	/// Takes the delivered lines.
 	pub fn take(&self) -> BTreeMap<Place, Shown> {
 		let mut tickets = self.desk.tickets.lock();
 		let waiting = tickets.waiting.get_mut(&self.id);
@@ -226,7 +227,7 @@ mod tests {
 			let waiting = scope.spawn(|| two.wait().is_some());
 			desk.serve(&RUN, Step(1), &shown(&[1]));
 			assert!(one.is_served());
-			// It was given up before the other was served.
+			// It stopped before the other was served.
 			drop(going);
 			assert!(waiting.join().unwrap());
 		});

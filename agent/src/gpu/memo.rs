@@ -1,9 +1,9 @@
-//! What an agent remembers of a GPU's matrix units over a restart, in its data folder.
+//! The agent's record of a GPU's matrix units, kept in its data folder across restarts.
 //!
-//! - Which kernel was chosen, by model and driver: a trial takes seconds, and while a customer uses the GPU it could go
-//!   wrong. Removing the file has it tried anew.
-//! - That they are being tried, by device: a driver that crashes takes the agent with it, or the machine. The agent is
-//!   started again, and after some such attempts leaves the matrix units alone for a day.
+//! - The chosen kernel, by model and driver: choosing takes seconds, and could go wrong while a customer
+//!   uses the GPU. To choose again, remove the file.
+//! - The attempt under way, by device: a driver that crashes takes the agent or the machine with it. After
+//!   some such attempts a restarted agent leaves the matrix units alone for a day.
 
 use crate::trial::device::Rated;
 use kaisar_fs::{BY_UMASK, read_bounded, write_atomic};
@@ -13,39 +13,43 @@ use std::{
 	time::{Duration, SystemTime},
 };
 
-/// Attempts after which matrix units are left alone.
+/// Unfinished attempts after which matrix units are left alone.
 const MOST_ATTEMPTS: u32 = 2;
-/// How long an attempt that came to nothing counts.
+/// Time for which an unfinished attempt counts.
 const COUNTS: Duration = Duration::from_secs(24 * 3_600);
-/// Longest file that is read, in bytes.
+/// Maximum size of a file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1_024;
 
-/// What is remembered of a GPU.
+/// The record of a GPU.
 pub(super) struct Memo {
 	choice: PathBuf,
 	attempts: PathBuf,
 	device: String,
 }
 
-/// An attempt that has begun. If it is not finished, the process did not outlive it.
+/// An attempt under way. If it is never finished, the process died in it.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Attempt(PathBuf);
 
-/// They are not to be tried.
+/// Reasons not to try the matrix units.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-	/// They were, too often.
-	#[error("they were tried before, and the agent did not live to tell")]
+	/// The agent died in too many attempts.
+	#[error(
+		"the agent died while trying this GPU's kernels, which are left alone for a day; its log names \
+		 the file to remove to try them at once"
+	)]
 	Deadly,
-	/// It could not be written down that they are.
-	#[error("attempts cannot be counted: {0}")]
+	/// The attempt cannot be recorded.
+	#[error("cannot record the attempt to try this GPU's kernels in the data folder: {0}")]
 	Unwritten(#[from] io::Error),
 }
 
 impl Memo {
-	/// Of a device and the codes that there are for it. Another driver, or other codes, are another matter. `model` is the
-	/// names of the GPU and of its driver, and the driver's version; `bus` tells one GPU of a model from another.
+	/// Makes the record of a device and its kernels' codes; another driver or other codes make another
+	/// record. `model` holds the names of the GPU and of its driver, and the driver's version; `bus` tells
+	/// GPUs of one model apart.
 	pub fn new(dir: &Path, model: [&str; 3], bus: &str, codes: &[String]) -> Self {
 		let codes = codes.iter().map(String::as_str);
 		let choice: Vec<&str> = model.into_iter().chain(codes).collect();
@@ -57,25 +61,30 @@ impl Memo {
 		}
 	}
 
-	/// The kernels that were found right, the best first.
+	/// Returns the correct kernels on record, the best first.
 	pub fn choice(&self) -> Option<Vec<Rated>> {
 		let bytes = read_bounded(&self.choice, MAX_FILE).ok()?;
-		// What cannot be read is found out anew.
+		// An unreadable file means choosing again.
 		let rated: Vec<Rated> = serde_json::from_slice(&bytes).ok()?;
 		(!rated.is_empty()).then_some(rated)
 	}
 
-	/// Remembers what was found.
+	/// Records the choice.
 	pub fn choose(&self, rated: &[Rated]) {
 		let written = serde_json::to_vec(rated)
 			.map_err(io::Error::other)
 			.and_then(|bytes| write_atomic(&self.choice, &bytes, BY_UMASK));
 		if let Err(error) = written {
-			tracing::warn!(%error, path = %self.choice.display(), "the choice of a kernel cannot be kept; it is made again at the next start");
+			tracing::warn!(
+				%error,
+				path = %self.choice.display(),
+				"cannot save the choice of a kernel, which is made again at the next start. Check the data folder's \
+				 permissions and free space"
+			);
 		}
 	}
 
-	/// Begins an attempt. It is on the disk before anything is tried.
+	/// Begins an attempt, which is on disk before anything is tried.
 	pub fn attempt(&self) -> Result<Attempt, Refused> {
 		let path = &self.attempts;
 		let before = attempts(path)?;
@@ -83,8 +92,8 @@ impl Memo {
 			tracing::warn!(
 				device = self.device,
 				path = %path.display(),
-				"its matrix units were tried {before} times and the agent did not live to tell: the driver may crash. \
-				 They are not used for a day. To have them tried at once, remove the file",
+				"the agent died {before} times while trying this GPU's matrix units, so its driver may crash: leaving \
+				 them unused for a day. To try them at once, remove the file",
 			);
 			return Err(Refused::Deadly);
 		}
@@ -92,11 +101,15 @@ impl Memo {
 		Ok(Attempt(path.clone()))
 	}
 
-	/// Forgets what was found.
+	/// Removes the recorded choice.
 	pub fn forget(&self) {
 		match fs::remove_file(&self.choice) {
 			Err(error) if error.kind() != io::ErrorKind::NotFound => {
-				tracing::warn!(%error, path = %self.choice.display(), "cannot be removed");
+				tracing::warn!(
+					%error,
+					path = %self.choice.display(),
+					"cannot remove the old choice of a kernel. Check the data folder's permissions"
+				);
 			}
 			_ => (),
 		}
@@ -104,15 +117,21 @@ impl Memo {
 }
 
 impl Attempt {
-	/// It came to an end, whichever.
+	/// Ends the attempt, successful or not.
 	pub fn finish(self) {
 		if let Err(error) = fs::remove_file(&self.0) {
-			tracing::warn!(%error, path = %self.0.display(), "cannot be removed");
+			tracing::warn!(
+				%error,
+				path = %self.0.display(),
+				"cannot remove the record of a finished attempt, which now counts as a crash. Remove the file, and \
+				 check the data folder's permissions"
+			);
 		}
 	}
 }
 
-/// Attempts that came to nothing of late. What cannot be understood was written by one that did not end well.
+/// Returns the number of recent unfinished attempts. A file that cannot be parsed counts as the maximum: a
+/// crash left it.
 fn attempts(path: &Path) -> io::Result<u32> {
 	let written = match fs::metadata(path) {
 		Ok(metadata) => metadata.modified()?,
@@ -128,7 +147,7 @@ fn attempts(path: &Path) -> io::Result<u32> {
 	Ok(text.trim().parse().unwrap_or(MOST_ATTEMPTS))
 }
 
-/// A name for a file, of some texts.
+/// Derives a file name from some texts.
 fn named(parts: &[&str]) -> String {
 	let mut hasher = blake3::Hasher::new();
 	for part in parts {
@@ -159,14 +178,14 @@ mod tests {
 	fn attempts_that_came_to_nothing_are_the_last() {
 		let dir = tempfile::tempdir().unwrap();
 		let attempt = |bus, driver| memo(dir.path(), bus, driver).attempt();
-		// One that comes to its end, however often, is no reason to stop.
+		// Finished attempts never count.
 		for _ in 0..5 {
 			attempt("1", "a").unwrap().finish();
 		}
 		for _ in 0..MOST_ATTEMPTS {
-			// As if the agent ended, whatever happens to what it had in hand.
+			// As if the agent died.
 			drop(attempt("1", "a").unwrap());
-			// That the one beside it is well changes nothing.
+			// The success of another GPU changes nothing.
 			attempt("2", "a").unwrap().finish();
 		}
 		assert!(attempt("1", "a").is_err());
@@ -178,13 +197,13 @@ mod tests {
 		let file = fs::File::options().append(true).open(&path).unwrap();
 		file.set_modified(long_ago).unwrap();
 		attempt("1", "a").unwrap().finish();
-		// What a crash left of the file.
+		// A file that a crash truncated.
 		fs::write(&path, "").unwrap();
 		assert!(attempt("1", "a").is_err());
 		// As the warning says.
 		fs::remove_file(&path).unwrap();
 		attempt("1", "a").unwrap().finish();
-		// What cannot be written down is not tried.
+		// An attempt that cannot be recorded is not made.
 		assert!(memo(&dir.path().join("gone"), "1", "a").attempt().is_err());
 	}
 
@@ -211,7 +230,7 @@ mod tests {
 		first.forget();
 		assert_eq!(first.choice(), None);
 		first.forget();
-		// What is damaged is found out anew.
+		// A damaged file means choosing again.
 		for damage in ["[]", "{", "[{\"kernel\":7}]"] {
 			fs::write(&first.choice, damage).unwrap();
 			assert_eq!(first.choice(), None, "{damage}");

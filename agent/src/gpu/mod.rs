@@ -1,9 +1,9 @@
-//! GPUs. Drivers are found at run time; nothing of a vendor's is needed to build or to start.
+//! GPUs. Drivers are loaded at run time; building and starting the agent needs no vendor's software.
 //!
-//! The work of a trial and of its openings ([`run`], [`desk`]) is the same on every GPU. A [`backend`] does it through
-//! the GPU's driver: [`cuda`] for NVIDIA's, [`vulkan`] for all others.
+//! The work of a trial and of its openings ([`run`], [`desk`]) is the same on every GPU. A [`backend`] does
+//! it through the GPU's driver: [`cuda`] for NVIDIA's GPUs, [`vulkan`] for all others.
 //!
-//! What a driver says of itself, its name included, is shown to people and never counts.
+//! A driver's description of a GPU, its name included, is only for people: it is never evidence.
 
 mod backend;
 mod card;
@@ -35,7 +35,7 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Which devices are used.
+/// The kinds of devices to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Choice {
 	/// None.
@@ -43,33 +43,33 @@ pub enum Choice {
 	/// GPUs.
 	#[default]
 	Hardware,
-	/// Software that plays a GPU, too. It is as slow as it must be and supports no class: for tests.
+	/// Software Vulkan as well as GPUs. Far too slow for any class: for tests.
 	Software,
 }
 
-/// Which kernels may compute the product.
+/// The kernels that may compute the product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Kernels {
-	/// The fastest that is right, on each device.
+	/// The fastest correct one on each device.
 	#[default]
 	Fastest,
 	/// The one that runs everywhere.
 	Portable,
-	/// One on matrix units; a device that has none is not used.
+	/// One on matrix units; a device without them is not used.
 	Tensor,
 }
 
-/// The cut of a window into buffers, and the way to them. For tests and benches, which have no large GPU.
+/// The split of a window into buffers, and the way walks reach them. For tests and benches on small GPUs.
 #[doc(hidden)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cut {
-	/// Most bytes of a buffer, instead of as many as the driver allows.
+	/// Maximum bytes of a buffer; the driver's limit if `None`.
 	pub most: Option<u64>,
-	/// Walks branch to their buffers even where buffers have addresses.
+	/// Walks branch to their buffers even if buffers have addresses.
 	pub branches: bool,
 }
 
-/// How GPUs are used.
+/// The selection of GPUs and kernels.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
 	/// Which devices.
@@ -78,9 +78,9 @@ pub struct Options {
 	pub names: Vec<GpuName>,
 	/// Which kernels.
 	pub kernels: Kernels,
-	/// Folder in which it is remembered which kernel was chosen, and that one crashes the driver; without one nothing is.
+	/// Folder for the record of the chosen kernel and of kernels that crash the driver; no record if `None`.
 	pub memory: Option<PathBuf>,
-	/// The cut of windows into buffers.
+	/// The split of windows into buffers.
 	#[doc(hidden)]
 	pub cut: Cut,
 }
@@ -94,7 +94,7 @@ impl From<Choice> for Options {
 	}
 }
 
-/// A GPU that a look found, and how it is opened.
+/// A GPU that a scan found, and the function that opens it.
 struct Found {
 	card: Card,
 	open: Box<dyn FnOnce() -> Result<Arc<dyn Device>, DeviceError> + Send>,
@@ -108,7 +108,7 @@ impl Found {
 		}
 	}
 
-	/// A GPU that can be opened in two ways: by the second where the first does not work.
+	/// Combines two ways to open one GPU: the second is the fallback of the first.
 	fn by_either(first: Self, second: Option<Self>) -> Self {
 		let Some(second) = second else {
 			return first;
@@ -116,7 +116,12 @@ impl Found {
 		let card = first.card.clone();
 		let open = move || match (first.open)() {
 			Err(DeviceError::Lost(error)) => {
-				tracing::warn!(gpu = %card, error, "CUDA cannot be used; Vulkan is, which is slower");
+				tracing::warn!(
+					gpu = %card,
+					error,
+					"CUDA cannot be used on this GPU; falling back to Vulkan, which is slower. Check the driver with \
+					 nvidia-smi and dmesg, and update it if it is old"
+				);
 				(second.open)()
 			}
 			other => other,
@@ -128,17 +133,17 @@ impl Found {
 	}
 }
 
-/// The result of a look for GPUs.
+/// The result of a scan for GPUs.
 struct Look<T> {
-	/// Those to use, in order of use.
+	/// The GPUs to use, in order of use.
 	chosen: Vec<T>,
-	/// Names that fit none of them.
+	/// Names that match none of them.
 	missing: Vec<GpuName>,
-	/// Every GPU that was found.
+	/// Every GPU found.
 	all: Vec<Card>,
 }
 
-/// Chooses from what was found as the options say.
+/// Selects GPUs according to the options.
 fn chosen_of<T>(found: Vec<T>, options: &Options, card: impl Fn(&T) -> &Card + Copy) -> Look<T> {
 	let all = found.iter().map(|each| card(each).clone()).collect();
 	let (mut chosen, missing) = card::choose(found, &options.names, card);
@@ -150,7 +155,7 @@ fn chosen_of<T>(found: Vec<T>, options: &Options, card: impl Fn(&T) -> &Card + C
 	}
 }
 
-/// Looks for GPUs. One that CUDA's driver shows is used by it, and through Vulkan where that does not work.
+/// Scans for GPUs. Those that CUDA's driver shows are opened by it, with Vulkan as their fallback.
 fn look(options: &Options) -> Look<Found> {
 	let mut others = vulkan::find(options);
 	let mut found = Vec::new();
@@ -168,9 +173,9 @@ fn look(options: &Options) -> Look<Found> {
 	chosen_of(found, options, |found| &found.card)
 }
 
-/// No GPU goes by some names that an operator gave.
+/// Some names that an operator gave match no GPU.
 #[derive(Debug, thiserror::Error)]
-#[error("no GPU goes by the name {names}; there are\n{all}")]
+#[error("no GPU matches {names}; the GPUs of this machine are\n{all}")]
 pub struct NotThere {
 	names: String,
 	all: String,
@@ -201,7 +206,7 @@ pub fn cards(options: &Options) -> Result<Vec<Card>, NotThere> {
 	Ok(look.chosen.into_iter().map(|found| found.card).collect())
 }
 
-/// Opens the GPUs that the options choose, in order of use. Leaves out one that cannot be opened, with a
+/// Opens the GPUs that the options choose, in order of use. Skips those that cannot be opened, with a
 /// warning.
 pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 	Pool::new(options.clone()).look()
@@ -210,15 +215,15 @@ pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 /// A kernel for the product that was tried on a GPU.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct Tried {
-	/// The GPU, for people.
+	/// The GPU's name, for display.
 	pub gpu: String,
-	/// The kernel, for people.
+	/// The kernel's name, for display.
 	pub kernel: String,
-	/// The reason for which it cannot be used; none if it computes what plain code does.
+	/// The reason why it cannot be used; `None` if its results equal the processor's.
 	pub error: Option<String>,
 }
 
-/// Tries every kernel on the GPUs that the options choose, those that agents would not use among them.
+/// Tries every kernel on the GPUs that the options choose, including kernels that agents would not use.
 pub fn try_each(options: &Options) -> Result<Vec<Tried>, NotThere> {
 	type Trial = Box<dyn FnOnce() -> Vec<(String, Result<(), DeviceError>)>>;
 	fn trial(source: impl Source) -> (Card, Trial) {
@@ -242,21 +247,22 @@ pub fn try_each(options: &Options) -> Result<Vec<Tried>, NotThere> {
 /// One GPU.
 struct Gpu<S: Source>(Arc<Opener<S>>);
 
-/// Opens a GPU, again whenever it was lost.
+/// Opens a GPU, and reopens it whenever it is lost.
 struct Opener<S: Source> {
 	source: S,
 	kernels: Kernels,
-	/// Made anew where the device was lost.
+	/// Replaced when the device is lost.
 	shared: Mutex<Arc<Shared<S::Backend>>>,
-	/// When it was last opened again. Locked after `shared`.
+	/// Time of the last reopening. Locked after `shared`.
 	lost: Mutex<Option<Instant>>,
 }
 
-/// A GPU that is lost again within this time is used without its matrix units until the agent is started
-/// again: that they do what they should for a moment does not mean that they do for a trial.
+/// A GPU lost again within this time is reopened with safer kernels, through Vulkan without its matrix
+/// units, through CUDA without Hopper's own kernels and early launches: passing a moment's check does not
+/// mean that they hold for a trial.
 const TRUSTED_AGAIN: Duration = Duration::from_secs(24 * 3_600);
 
-/// The kernels of a GPU that was lost, and that was lost before this long ago.
+/// Returns the kernels for a GPU that was just lost; `since_last` is the time since the loss before.
 fn kernels_after(since_last: Option<Duration>, asked: Kernels) -> Kernels {
 	match (since_last, asked) {
 		(Some(time), Kernels::Fastest) if time < TRUSTED_AGAIN => Kernels::Portable,
@@ -265,7 +271,7 @@ fn kernels_after(since_last: Option<Duration>, asked: Kernels) -> Kernels {
 }
 
 impl<S: Source> Gpu<S> {
-	/// Opens a GPU that was found.
+	/// Opens a GPU.
 	fn open(source: S, kernels: Kernels) -> Result<Self, DeviceError> {
 		let shared = Shared::new(source.open(kernels)?);
 		Ok(Self(Arc::new(Opener {
@@ -278,7 +284,7 @@ impl<S: Source> Gpu<S> {
 }
 
 impl<S: Source> Opener<S> {
-	/// The device. One that was lost is opened again.
+	/// Returns the device, reopened if it was lost.
 	fn shared(&self) -> Result<Arc<Shared<S::Backend>>, DeviceError> {
 		let mut shared = self.shared.lock();
 		if !shared.backend.has_failed() {
@@ -286,18 +292,17 @@ impl<S: Source> Opener<S> {
 		}
 		let before = *self.lost.lock();
 		let kernels = kernels_after(before.map(|at| at.elapsed()), self.kernels);
-		tracing::warn!(gpu = %self.source.card(), "a GPU that was lost is opened again");
-		// A driver may give memory back only when it is asked to.
+		tracing::warn!(gpu = %self.source.card(), "reopening a GPU that was lost");
+		// Drivers may free memory only on request.
 		*shared.kept.lock() = None;
 		let backend = contained(|| self.source.open_again(kernels))?;
 		*shared = Arc::new(Shared::new(backend));
-		// Once a loss, however often it took to open it again.
+		// One entry per loss, regardless of how many attempts the reopening took.
 		*self.lost.lock() = Some(Instant::now());
 		Ok(shared.clone())
 	}
 
-	/// Does something with the device. Where it is lost meanwhile it is opened again, and the work done once
-	/// more.
+	/// Runs `act` on the device. If the device is lost meanwhile, reopens it and runs `act` once more.
 	fn with<T>(
 		&self,
 		act: impl Fn(Arc<Shared<S::Backend>>) -> Result<T, DeviceError>,
@@ -305,7 +310,12 @@ impl<S: Source> Opener<S> {
 		let shared = self.shared()?;
 		match shared.noting_loss(|| act(shared.clone())) {
 			Err(DeviceError::Lost(error)) => {
-				tracing::warn!(gpu = %self.source.card(), error, "a GPU was lost");
+				tracing::warn!(
+					gpu = %self.source.card(),
+					error,
+					"a GPU was lost; repeating its work after reopening it. If this recurs, check dmesg, its power and \
+					 its cooling"
+				);
 				let shared = self.shared()?;
 				shared.noting_loss(|| act(shared.clone()))
 			}
@@ -348,7 +358,7 @@ impl<S: Source> Device for Gpu<S> {
 	}
 }
 
-/// Marks that a device is filled for a trial, or runs one, for as long as it is there.
+/// Guard: its device is being filled for a trial, or runs one.
 struct Timed<B: Backend>(Arc<Shared<B>>);
 
 impl<B: Backend> Timed<B> {
@@ -367,9 +377,9 @@ impl<B: Backend> Drop for Timed<B> {
 /// State shared by a GPU and its runs.
 struct Shared<B: Backend> {
 	backend: B,
-	/// Trials that it is filled for, or runs: work that is not timed gives way.
+	/// Number of trials it is filled for or runs: untimed work yields to them.
 	timed: AtomicU32,
-	/// Held by the thread that has work on the device. Locked before `kept`, where both are.
+	/// Held by the thread that works on the device. Locked before `kept` where both are.
 	work: Mutex<()>,
 	/// Memory of the last window on the device. The next one replaces it.
 	kept: Mutex<Option<(u64, Arc<Held<B>>)>>,
@@ -385,7 +395,7 @@ impl<B: Backend> Shared<B> {
 		}
 	}
 
-	/// Does something with the device, and notes if it is lost meanwhile.
+	/// Runs `act`, and marks the device failed if it is lost meanwhile.
 	fn noting_loss<T>(
 		&self,
 		act: impl FnOnce() -> Result<T, DeviceError>,
@@ -397,7 +407,7 @@ impl<B: Backend> Shared<B> {
 		})
 	}
 
-	/// The device for work that is not timed, unless a trial has it.
+	/// Locks the device for untimed work, unless a trial has it.
 	fn idle(&self) -> Result<MutexGuard<'_, ()>, DeviceError> {
 		// A fill takes minutes.
 		self.give_way()?;
@@ -406,7 +416,7 @@ impl<B: Backend> Shared<B> {
 		Ok(guard)
 	}
 
-	/// Fails if a trial has the device, or waits for it.
+	/// Fails if a trial has the device or waits for it.
 	fn give_way(&self) -> Result<(), DeviceError> {
 		match self.timed.load(Ordering::SeqCst) {
 			0 => Ok(()),
@@ -441,7 +451,7 @@ pub(crate) mod tests {
 		};
 		let found = software(Vec::new()).unwrap();
 		let card = found.last().unwrap();
-		let uuid = card.uuid.expect("Mesa tells a UUID");
+		let uuid = card.uuid.expect("Mesa reports a UUID");
 		assert!(card.memory > 0);
 		let named = software(vec![GpuName::Uuid(uuid)]).unwrap();
 		assert_eq!(named.iter().collect::<Vec<_>>(), [card]);

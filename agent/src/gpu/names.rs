@@ -2,7 +2,7 @@
 
 use kaisar_math::classes::{self, GpuClassInfo};
 
-/// Returns the class that a driver's name for a GPU stands for, to suggest a claim. It is not evidence.
+/// Returns the class that matches a driver's name for a GPU, to suggest a claim. It is not evidence.
 pub fn by_driver_name(name: &str) -> Option<&'static GpuClassInfo> {
 	let plain = |text: &str| {
 		text.to_ascii_uppercase()

@@ -1,34 +1,34 @@
-//! The GPUs of an agent, looked for again before each use.
+//! The GPUs of an agent, rescanned before each use.
 //!
-//! A driver can come after the agent, a GPU can fall off the bus and come back. So the agent keeps no list
-//! from its start: each look compares what the machine has now with what is open.
+//! A driver can be installed after the agent started; a GPU can fall off the bus and return. So the agent
+//! does not rely on a list from its start: each scan compares the machine's GPUs with the open ones.
 
 use super::{Card, Found, Look, NotThere, Options, look};
 use crate::trial::device::Device;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 
-/// Longest wait for another look to end.
+/// Longest wait for another scan to end.
 const LOOK_TIME: Duration = Duration::from_secs(20);
 
-/// A GPU that is open.
+/// An open GPU.
 #[derive(Clone)]
 struct Open {
 	card: Card,
 	device: Arc<dyn Device>,
 }
 
-/// The GPUs that the options choose, as far as they can be used now.
+/// The GPUs that the options choose and that can be used now.
 pub struct Pool {
 	look: Box<dyn Fn() -> Look<Found> + Send + Sync>,
-	/// One look at a time. Locked before `open`.
+	/// Allows one scan at a time. Locked before `open`.
 	looking: Mutex<()>,
 	/// In order of use.
 	open: Mutex<Vec<Open>>,
 }
 
 impl Pool {
-	/// A pool of the GPUs that the options choose. Finds nothing before the first look.
+	/// Makes a pool of the GPUs that the options choose. It is empty until the first scan.
 	pub fn new(options: Options) -> Self {
 		Self::finding(move || look(&options))
 	}
@@ -41,15 +41,14 @@ impl Pool {
 		}
 	}
 
-	/// Looks at the machine: opens new GPUs, drops those that are gone, and returns all that can be used, in
-	/// order of use. Warnings name those that cannot be used, and say what to do. Blocks for as long as drivers
-	/// take.
+	/// Scans the machine: opens new GPUs, drops missing ones, and returns all usable ones in order of use.
+	/// Logs a warning with advice for each that cannot be used. Blocks for as long as drivers take.
 	pub fn look(&self) -> Vec<Arc<dyn Device>> {
-		// A driver that hangs in one look must not hang all others, and with them what needs no GPU.
+		// A driver that hangs in one scan must not hang later scans, and with them work that needs no GPU.
 		let Some(_looking) = self.looking.try_lock_for(LOOK_TIME) else {
 			tracing::warn!(
-				"a GPU's driver has not answered for {} s: going on with the GPUs that were found before. See whether \
-				 nvidia-smi or vulkaninfo hang too, and restart the machine if they do",
+				"a GPU's driver has not answered for {} s: continuing with the GPUs found before. Check whether \
+				 nvidia-smi or vulkaninfo hang too; if they do, restart the machine",
 				LOOK_TIME.as_secs()
 			);
 			let open = self.open.lock();
@@ -59,11 +58,11 @@ impl Pool {
 		if let Err(error) = NotThere::check(&look) {
 			tracing::warn!(
 				%error,
-				"a GPU that --gpu names is not there: it is looked for again before each trial. Check its driver \
-				 (nvidia-smi, dmesg) and its seat, or leave the name out"
+				"a GPU named with --gpu is missing; scanning for it again before each trial. Check its driver \
+				 (nvidia-smi, dmesg) and its seat, or remove the name"
 			);
 		}
-		// They stay listed until the look is over.
+		// They remain listed until the scan is over.
 		let mut before = self.open.lock().clone();
 		let mut now = Vec::new();
 		for Found { card, open } in look.chosen {
@@ -76,21 +75,21 @@ impl Pool {
 				Ok(device) => {
 					let kernel = device.kernels().into_iter().next();
 					let kernel = kernel.map(|rated| rated.kernel);
-					tracing::info!(gpu = %card, kernel, "a GPU");
+					tracing::info!(gpu = %card, kernel, "opened a GPU");
 					now.push(Open { card, device });
 				}
 				Err(error) => tracing::warn!(
 					gpu = %card,
 					%error,
-					"a GPU cannot be used: it is tried again before each trial. Check its driver (nvidia-smi, \
-					 dmesg), and that no other program holds its memory"
+					"a GPU cannot be used; trying again before each trial. Check its driver (nvidia-smi, dmesg), \
+					 and that no other program holds its memory"
 				),
 			}
 		}
 		for gone in before {
 			tracing::warn!(
 				gpu = %gone.card,
-				"a GPU is gone: it is looked for again before each trial. Check dmesg, its power and its seat"
+				"a GPU has disappeared; scanning for it again before each trial. Check dmesg, its power and its seat"
 			);
 		}
 		let devices = now.iter().map(|open| open.device.clone()).collect();
@@ -98,15 +97,15 @@ impl Pool {
 		devices
 	}
 
-	/// Describes the GPUs that could be used at the last look, in order of use.
+	/// Describes the GPUs that were usable at the last scan, in order of use.
 	pub fn cards(&self) -> Vec<Card> {
 		let open = self.open.lock();
 		open.iter().map(|open| open.card.clone()).collect()
 	}
 
-	/// The same, each with the kernel that computes its products.
+	/// Returns the same descriptions, each with the kernel that computes its products.
 	pub fn used(&self) -> Vec<(Card, Option<String>)> {
-		// A GPU that is being opened again answers when that is done. Nobody else waits for it.
+		// A GPU that is being reopened blocks this call until done, so the lock is not held meanwhile.
 		let open = self.open.lock().clone();
 		let used = |open: Open| {
 			let kernel = open.device.kernels().into_iter().next();
@@ -115,7 +114,7 @@ impl Pool {
 		open.into_iter().map(used).collect()
 	}
 
-	/// Number of GPUs that could be used at the last look.
+	/// Returns the number of GPUs that were usable at the last scan.
 	pub fn count(&self) -> usize {
 		self.open.lock().len()
 	}
@@ -130,7 +129,7 @@ mod tests {
 	};
 	use std::collections::BTreeMap;
 
-	/// A machine whose GPUs come and go: by bus id, whether one can be opened.
+	/// A machine whose GPUs come and go. Maps bus ids to whether the GPU can be opened.
 	#[derive(Clone, Default)]
 	struct Machine(Arc<Mutex<BTreeMap<&'static str, bool>>>);
 
@@ -147,7 +146,7 @@ mod tests {
 					let good = *good;
 					let open = move || match good {
 						true => Ok(Arc::new(Processor) as Arc<dyn Device>),
-						false => Err(DeviceError::Lost("as a driver says".into())),
+						false => Err(DeviceError::Lost("a driver's error".into())),
 					};
 					Found {
 						card: card("NVIDIA A100", Kind::Discrete, bus, 80),
@@ -182,7 +181,7 @@ mod tests {
 			["0000:01:00.0", "0000:02:00.0"],
 			"one cannot be opened"
 		);
-		// One is gone; what is open stays open.
+		// One disappears; the other stays open.
 		machine.0.lock().remove("01:00.0");
 		let then = pool.look();
 		assert_eq!(buses(&pool), ["0000:02:00.0"]);

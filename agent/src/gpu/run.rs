@@ -1,4 +1,4 @@
-//! A window on a GPU, its run, and its openings.
+//! A window on a GPU, its run and its openings.
 
 mod measure;
 
@@ -21,24 +21,25 @@ use std::{
 	},
 };
 
-/// Steps that are repeated between two looks at who waits.
+/// Steps to repeat between two checks of the queue of requests.
 const LOOK: u32 = 128;
 
 static IDS: AtomicU64 = AtomicU64::new(0);
 
-/// The work that lies in a trial's two matrices.
+/// The contents of a trial's two matrices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum At {
-	/// None that is of use.
+	/// Nothing usable.
 	Nowhere,
-	/// The results of `done` steps of a run, of which a walk is bound to `size.window` matrices.
+	/// The result of `done` steps of a run, whose walks cover `size.window` matrices.
 	Steps { seed: Hash, size: Size, done: u32 },
 }
 
 /// The memory of one window on a GPU.
 pub(super) struct Held<B: Backend> {
 	memory: B::Memory,
-	/// The work that lies in the trial's matrices, and in which of the two. It belongs to the thread that has the device.
+	/// The contents of the trial's matrices, and the index of the one that holds the result. Used by the
+	/// thread that has the device.
 	at: Mutex<(At, usize)>,
 }
 
@@ -51,7 +52,7 @@ impl<B: Backend> Held<B> {
 	}
 }
 
-/// A device, and the memory of a window on it. One thread at a time has both.
+/// A device and the memory of a window on it, both used by one thread at a time.
 struct On<'a, B: Backend> {
 	shared: &'a Shared<B>,
 	memory: &'a B::Memory,
@@ -59,25 +60,25 @@ struct On<'a, B: Backend> {
 
 /// A filled window on a GPU.
 pub(super) struct GpuWindow<S: Source> {
-	/// Names it among the windows of all devices.
+	/// Unique among the windows of all devices.
 	id: u64,
 	opener: Arc<Opener<S>>,
-	/// The device that was filled, and that runs. Openings may have to open it anew.
+	/// The device that was filled and that runs. Openings may have to reopen it.
 	shared: Arc<Shared<S::Backend>>,
 	seed: Hash,
 	n: u32,
 	matrices: u32,
 	roots: Vec<Hash>,
-	/// Those who wait for lines that do not stay.
+	/// Requests for lines that are not kept.
 	desk: Desk,
-	/// Steps that were repeated.
+	/// Number of steps repeated for openings.
 	repeated: AtomicU64,
-	/// From the fill until the run is over, only this window's work runs on the device.
+	/// Reserves the device for this window, from the fill to the end of the run.
 	timed: Mutex<Option<Timed<S::Backend>>>,
 }
 
 impl<S: Source> GpuWindow<S> {
-	/// Takes the memory, and fills it.
+	/// Allocates the memory and fills it.
 	pub fn fill(
 		opener: Arc<Opener<S>>,
 		shared: Arc<Shared<S::Backend>>,
@@ -102,7 +103,7 @@ impl<S: Source> GpuWindow<S> {
 		};
 		let timed = Timed::begin(&shared);
 		let work = shared.work.lock();
-		// The window before makes room first.
+		// Frees the previous window first.
 		*shared.kept.lock() = None;
 		let gpu = &shared.backend;
 		gpu.wait()?;
@@ -126,14 +127,14 @@ impl<S: Source> GpuWindow<S> {
 		})
 	}
 
-	/// Its memory on a device, if it is still there.
+	/// Returns its memory on a device, if still allocated.
 	fn kept(&self, shared: &Shared<S::Backend>) -> Option<Arc<Held<S::Backend>>> {
 		let kept = shared.kept.lock();
 		let own = kept.as_ref().filter(|(id, _)| *id == self.id);
 		own.map(|(_, held)| held.clone())
 	}
 
-	/// The same, filled again if another window took its place, it was released, or the device was lost.
+	/// Returns its memory, refilled if another window replaced it, it was released, or the device was lost.
 	fn held(&self, shared: &Shared<S::Backend>) -> Result<Arc<Held<S::Backend>>, DeviceError> {
 		if let Some(held) = self.kept(shared) {
 			return Ok(held);
@@ -143,7 +144,10 @@ impl<S: Source> GpuWindow<S> {
 		gpu.wait()?;
 		let memory = gpu.take(self.n, self.matrices)?;
 		if S::Backend::matrices(&memory) < self.matrices {
-			return Err(DeviceError::Memory("less is free than before".into()));
+			return Err(DeviceError::Memory(
+				"less is free than when the window was first filled; another program may hold some"
+					.into(),
+			));
 		}
 		gpu.fill(&memory, &self.seed, false, &|| shared.give_way())?;
 		let held = Held::new(memory);
@@ -162,7 +166,7 @@ impl<S: Source> GpuWindow<S> {
 		let shared = &*self.shared;
 		let _work = shared.work.lock();
 		let held = self.kept(shared);
-		let held = held.ok_or_else(|| lost("the window is gone"))?;
+		let held = held.ok_or_else(|| lost("the window is no longer in its memory"))?;
 		let (gpu, memory) = (&shared.backend, &held.memory);
 		let mut at = held.at.lock();
 		*at = (At::Nowhere, 0);
@@ -174,7 +178,7 @@ impl<S: Source> GpuWindow<S> {
 				running = spans.bind(turn, running).ok_or(DeviceError::Canceled)?;
 			}
 			gpu.set_running(memory, &running)?;
-			// The turns of the span, as far as their roots are read back together.
+			// The turns of the span whose roots can be read back together.
 			let most = (turn + ROOTS / STEPS).min(size.turns);
 			let end = (turn + 1..most).find(|turn| size.span_begins(*turn));
 			let end = end.unwrap_or(most);
@@ -188,7 +192,10 @@ impl<S: Source> GpuWindow<S> {
 				running.take(Compress::new(), &turn_root(seed, turn, of_turn));
 			}
 			if gpu.running(memory)? != *running.state() {
-				return Err(lost("its running hash contradicts its roots"));
+				return Err(lost(
+					"its running hash does not follow from its roots: it computes wrongly; test it with \
+					 `kaisar-agent kernels`",
+				));
 			}
 			turn = end;
 		}
@@ -204,7 +211,7 @@ impl<S: Source> GpuWindow<S> {
 		Ok(roots)
 	}
 
-	/// Shows lines on a device, and serves all others that wait meanwhile.
+	/// Computes the requested lines on a device, and serves all other requests meanwhile.
 	fn show_on(
 		&self,
 		shared: &Shared<S::Backend>,
@@ -220,7 +227,7 @@ impl<S: Source> GpuWindow<S> {
 				memory: &held.memory,
 			};
 			let mut at = held.at.lock();
-			// What lies there is of use again only when it is known how far this comes.
+			// The contents are valid again only once the number of finished steps is known.
 			let (from, x) = std::mem::replace(&mut *at, (At::Nowhere, 0));
 			let mut from = match from {
 				At::Steps { seed, size, done } if (seed, size) == *run => Some((done, x)),
@@ -244,7 +251,7 @@ impl<S: Source> GpuWindow<S> {
 		Ok(())
 	}
 
-	/// Shows the lines of the fill for which anyone waits.
+	/// Serves the requested lines of the fill.
 	fn show_fill(&self, on: &On<'_, S::Backend>, run: &Run) -> Result<(), DeviceError> {
 		let (mut next, mut before) = (0, None);
 		while let Some(matrix @ Matrix::Filled(t)) = self.desk.first(run, Matrix::Filled(next)..) {
@@ -278,8 +285,8 @@ impl<S: Source> GpuWindow<S> {
 		Ok(())
 	}
 
-	/// Repeats the steps to the next one of which anyone waits for lines, from where they are, or from the beginning;
-	/// shows the lines, and returns how many steps are done and where the result lies.
+	/// Repeats the steps, from the present state or from the beginning, up to the next step with requested
+	/// lines, and serves those. Returns the number of finished steps and the place of the result.
 	fn show_steps(
 		&self,
 		on: &On<'_, S::Backend>,
@@ -297,7 +304,7 @@ impl<S: Source> GpuWindow<S> {
 			Some((done, x)) if let Some(wanted) = after(done) => (done, x, wanted),
 			_ => {
 				gpu.begin(memory, seed)?;
-				let first = after(0).ok_or_else(|| lost("nothing is asked of it"))?;
+				let first = after(0).ok_or_else(|| lost("no step's line is requested: a bug"))?;
 				(0, 0, first)
 			}
 		};
@@ -308,7 +315,7 @@ impl<S: Source> GpuWindow<S> {
 				let running = hashes.get(turn as usize);
 				gpu.set_running(memory, running.ok_or(DeviceError::Shape)?)?;
 			}
-			// The hashes of the GPUs are bound before a span.
+			// The running hash changes before each span, so none crosses a span's beginning.
 			let most = (done + LOOK).min(wanted + 1);
 			let spans = (turn + 1..).take_while(|turn| STEPS * turn < most);
 			let end = spans
@@ -329,14 +336,14 @@ impl<S: Source> GpuWindow<S> {
 		Ok((done, x))
 	}
 
-	/// Steps that were repeated for openings.
+	/// Returns the number of steps repeated for openings.
 	#[cfg(test)]
 	pub fn repeated(&self) -> u64 {
 		self.repeated.load(Ordering::Relaxed)
 	}
 }
 
-/// The places of the roots of these steps.
+/// Returns the places of the roots of these steps.
 fn read_back(steps: std::ops::Range<u32>) -> Vec<std::ops::Range<u32>> {
 	let (from, to) = (steps.start % ROOTS, steps.end % ROOTS);
 	let all = if from < to {
@@ -376,7 +383,7 @@ impl<S: Source> Window for GpuWindow<S> {
 		}
 		let timed = self.timed.lock().take();
 		let _timed = timed.unwrap_or_else(|| Timed::begin(&self.shared));
-		// A device that fails in the middle of a run is opened again before it is used again.
+		// A device that fails during a run is reopened before its next use.
 		self.shared
 			.noting_loss(|| self.turns(&seed, &size, running, spans))
 	}
@@ -400,9 +407,9 @@ impl<S: Source> Window for GpuWindow<S> {
 			return Err(DeviceError::Shape);
 		}
 		let run = (seed, size);
-		// Whoever has the device serves it, too, before its turn comes.
+		// The thread that has the device may serve it before its turn comes.
 		let ticket = self.desk.ticket(run, wanted.clone());
-		// The work gives the same on any device: one that was lost since is opened again, and filled again.
+		// The result is the same on any device: one lost since is reopened and refilled.
 		self.opener
 			.with(|shared| self.show_on(&shared, &run, hashes, &ticket))?;
 		Ok(ticket.take())
@@ -421,8 +428,8 @@ impl<S: Source> Window for GpuWindow<S> {
 	}
 
 	fn release(&self) {
-		// On the device that ran, and on the one that openings were made on. One that is being opened anew keeps nothing
-		// yet, and takes too long to wait for.
+		// On the device that ran, and on the one that made openings. A device that is being reopened holds
+		// nothing yet, and is not worth the wait.
 		let newest = self.opener.shared.try_lock().map(|shared| shared.clone());
 		for shared in newest.iter().chain([&self.shared]) {
 			let mut kept = shared.kept.lock();

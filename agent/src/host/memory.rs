@@ -10,7 +10,7 @@ const LEFT_PART: u64 = 20;
 
 /// Memory of this process, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Memory {
+pub struct HostMemory {
 	/// The machine's memory, or the control group's limit if that is lower.
 	pub total: u64,
 	/// Part that is available now.
@@ -19,7 +19,7 @@ pub struct Memory {
 	pub is_limited: bool,
 }
 
-impl Memory {
+impl HostMemory {
 	/// Reads the memory of the machine and the limits of its control groups.
 	pub fn now() -> Self {
 		let mut system = System::new();
@@ -55,13 +55,13 @@ pub fn fillable(available: u64) -> u64 {
 
 /// Returns the memory that a trial can fill now, in bytes.
 pub fn fillable_now() -> u64 {
-	fillable(Memory::now().available)
+	fillable(HostMemory::now().available)
 }
 
 /// Returns the memory that a trial can fill now if it was planned before, in bytes. It leaves a quarter less
 /// free than [`fillable_now`], so that the earlier plan still fits.
 pub fn fillable_again() -> u64 {
-	let available = Memory::now().available;
+	let available = HostMemory::now().available;
 	available.saturating_sub((available / LEFT_PART).max(LEFT_LEAST) / 4 * 3)
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
 	#[test]
 	fn this_machine_has_memory() {
-		let now = Memory::now();
+		let now = HostMemory::now();
 		assert!(0 < now.available && now.available <= now.total, "{now:?}");
 		assert!(fillable_now() > 0);
 	}
@@ -84,7 +84,7 @@ mod tests {
 				total: total * GIB,
 				available: available * GIB,
 			};
-			Memory::limited(64 * GIB, 60 * GIB, Some(limit))
+			HostMemory::limited(64 * GIB, 60 * GIB, Some(limit))
 		};
 		let memory = limit(4, 3);
 		assert_eq!((memory.total, memory.available), (4 * GIB, 3 * GIB));

@@ -4,7 +4,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod disk;
-pub mod kept;
+pub mod expiring;
 pub mod memory;
 pub mod report;
 pub mod store;

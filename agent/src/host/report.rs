@@ -101,7 +101,7 @@ pub struct Benchmarks {
 
 /// A completed check of a worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Check {
+pub struct CompletedCheck {
 	/// End, in milliseconds since 1970.
 	pub at: u64,
 	/// The round.
@@ -116,7 +116,7 @@ pub struct Check {
 
 /// The checks since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Checks {
+pub struct CheckSummary {
 	/// Completed checks.
 	pub made: u64,
 	/// Checks that found the worker offline, or its customer's container silent.
@@ -124,7 +124,7 @@ pub struct Checks {
 	/// Checks that found a false proof.
 	pub unproved: u64,
 	/// The last ones, the newest first.
-	pub last: VecDeque<Check>,
+	pub last: VecDeque<CompletedCheck>,
 }
 
 /// A line that the agent logged at `WARN` or `ERROR`.
@@ -153,7 +153,7 @@ pub struct Events {
 	/// The trials.
 	pub benchmarks: Benchmarks,
 	/// The checks.
-	pub checks: Checks,
+	pub checks: CheckSummary,
 }
 
 /// Collects events from the parts of an agent.
@@ -196,7 +196,7 @@ impl Report {
 
 	/// Records a check that has ended: `served` if the worker, or its customer's container, answered;
 	/// `proved` if the worker proved its attested root.
-	pub fn check(&self, served: bool, proved: bool, mut check: Check) {
+	pub fn check(&self, served: bool, proved: bool, mut check: CompletedCheck) {
 		check.why = bounded(check.why);
 		let checks = &mut self.0.lock().checks;
 		checks.made += 1;
@@ -377,8 +377,8 @@ mod tests {
 	use super::*;
 	use tracing_subscriber::layer::SubscriberExt;
 
-	fn check(round: u32) -> Check {
-		Check {
+	fn check(round: u32) -> CompletedCheck {
+		CompletedCheck {
 			at: 1,
 			round,
 			worker: 7,

@@ -127,7 +127,7 @@ impl OwnLine {
 
 	/// Takes the part of the line that an offer needs, until the result is dropped. `None` if the line is
 	/// full: the measurement would find the speed of the checker's line, not the worker's.
-	pub fn take(&self, offer: &Offer) -> Option<Taken<'_>> {
+	pub fn take(&self, offer: &Offer) -> Option<Reservation<'_>> {
 		let (sent, back) = offer.bits();
 		let mut taken = self.taken.lock();
 		let (up, down) = (taken.0.saturating_add(sent), taken.1.saturating_add(back));
@@ -135,7 +135,7 @@ impl OwnLine {
 			return None;
 		}
 		*taken = (up, down);
-		Some(Taken {
+		Some(Reservation {
 			line: self,
 			sent,
 			back,
@@ -144,13 +144,13 @@ impl OwnLine {
 }
 
 /// A part of a checker's own line.
-pub struct Taken<'a> {
+pub struct Reservation<'a> {
 	line: &'a OwnLine,
 	sent: u64,
 	back: u64,
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Reservation<'_> {
 	fn drop(&mut self) {
 		let mut taken = self.line.taken.lock();
 		*taken = (
@@ -219,7 +219,7 @@ impl Default for Counter {
 impl Counter {
 	/// Counts a chunk that came in this time. If the time spans several seconds, each gets its part: a chunk
 	/// is a tenth of a stream's bytes in a second of a slow line.
-	fn count(&self, window: &Window, from: Instant, to: Instant, echoed: bool) {
+	fn count(&self, window: &MeasureWindow, from: Instant, to: Instant, echoed: bool) {
 		for (second, part) in window.parts(from, to) {
 			let bytes = (CHUNK as f64 * part) as u64;
 			self.down[second].fetch_add(bytes, Ordering::Relaxed);
@@ -231,7 +231,7 @@ impl Counter {
 
 	/// Returns the estimate for the whole line: this checker's count times the number of seats, in the
 	/// median second, so that single delayed seconds do not count.
-	pub fn rates(&self, window: Window, seats: u8) -> Rates {
+	pub fn rates(&self, window: MeasureWindow, seats: u8) -> Rates {
 		let (seconds, length) = window.seconds();
 		let mbps = |bytes: &[AtomicU64; SECONDS]| {
 			let mut bytes: Vec<u64> = bytes[..seconds]
@@ -251,12 +251,12 @@ impl Counter {
 
 /// Start and length of a measurement.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub struct MeasureWindow {
 	start: Instant,
 	length: Duration,
 }
 
-impl Window {
+impl MeasureWindow {
 	/// Creates a window of `length` from `start`.
 	pub fn new(start: Instant, length: Duration) -> Self {
 		Self { start, length }
@@ -305,7 +305,7 @@ pub async fn measure<R, W>(
 	mut to: W,
 	secret: Hash,
 	number: u64,
-	window: Window,
+	window: MeasureWindow,
 	offer: Offer,
 	counter: Arc<Counter>,
 ) -> Result<(), BandwidthError>
@@ -399,7 +399,7 @@ mod tests {
 		let (here, there) = tokio::io::duplex(1 << 20);
 		let (from, to) = tokio::io::split(here);
 		let counter = Arc::new(Counter::default());
-		let window = Window::new(Instant::now(), Duration::from_millis(500));
+		let window = MeasureWindow::new(Instant::now(), Duration::from_millis(500));
 		let offer = Offer::steady(rate);
 		let measured = measure(from, to, [7; 32], 2, window, offer, counter.clone());
 		let (measured, _) = tokio::join!(measured, worker(there));
@@ -426,7 +426,7 @@ mod tests {
 	#[test]
 	fn a_second_that_was_held_up_does_not_count() {
 		let start = Instant::now();
-		let window = Window::new(start, Duration::from_secs(10));
+		let window = MeasureWindow::new(start, Duration::from_secs(10));
 		let counter = Counter::default();
 		// A hundred chunks per second, none in two of the seconds, and a thousand in a third.
 		for second in 0..11 {
@@ -499,7 +499,7 @@ mod tests {
 	#[test]
 	fn a_chunk_counts_in_the_seconds_in_which_it_came() {
 		let start = Instant::now();
-		let window = Window::new(start, Duration::from_secs(10));
+		let window = MeasureWindow::new(start, Duration::from_secs(10));
 		let at = |millis| start + Duration::from_millis(millis);
 		let parts = |from, to| window.parts(at(from), at(to)).collect::<Vec<_>>();
 		assert_eq!(parts(0, 1_999), []);
@@ -515,7 +515,7 @@ mod tests {
 	async fn a_worker_that_sends_back_what_is_not_wanted_is_found_out() {
 		let (here, mut there) = tokio::io::duplex(1 << 20);
 		let (from, to) = tokio::io::split(here);
-		let window = Window::new(Instant::now(), Duration::from_millis(500));
+		let window = MeasureWindow::new(Instant::now(), Duration::from_millis(500));
 		let offer = Offer {
 			of: 4,
 			back: 3,

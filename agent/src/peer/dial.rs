@@ -3,8 +3,8 @@
 use super::{
 	endpoint::{Peers, sign},
 	mapping,
-	network::{Located, Network, Place, Unread},
-	stamps::{Met, Stamps},
+	network::{Located, Network, OwnAddresses, Unread},
+	stamps::{RecordConclusion, Stamps},
 	wire::{self, MAX_REPLY, Refusal, Request},
 };
 use crate::host::time::Time;
@@ -63,7 +63,7 @@ pub struct Peer {
 
 /// The address record that this agent last published.
 struct Published {
-	place: Place,
+	own_addresses: OwnAddresses,
 	/// Record for agents on this machine.
 	here: AddressRecord,
 	/// Record for the DHT; empty if the agent is not reachable from elsewhere.
@@ -131,20 +131,28 @@ impl Peer {
 
 	/// Returns the addresses of its endpoint for agents on this machine.
 	pub fn addrs(&self) -> Vec<SocketAddr> {
-		self.located.place(&self.endpoint).here
+		self.located.addresses(&self.endpoint).here
 	}
 
 	/// Returns the addresses and relays that it publishes to agents on other machines.
 	pub fn published(&self) -> (Vec<String>, Vec<String>) {
 		let published = self.published.lock();
-		let place = published.as_ref().map(|published| &published.place);
-		let texts = |place: &Place| {
+		let own_addresses = published.as_ref().map(|published| &published.own_addresses);
+		let texts = |own_addresses: &OwnAddresses| {
 			(
-				place.published.iter().map(ToString::to_string).collect(),
-				place.relays.iter().map(ToString::to_string).collect(),
+				own_addresses
+					.published
+					.iter()
+					.map(ToString::to_string)
+					.collect(),
+				own_addresses
+					.relays
+					.iter()
+					.map(ToString::to_string)
+					.collect(),
 			)
 		};
-		place.map(texts).unwrap_or_default()
+		own_addresses.map(texts).unwrap_or_default()
 	}
 
 	/// Publishes its addresses.
@@ -152,21 +160,25 @@ impl Peer {
 		// Held to the end: a reader that finds the new record in the folder but not here would take it for a
 		// twin's.
 		let mut published = self.published.lock();
-		let place = self.located.place(&self.endpoint);
+		let own_addresses = self.located.addresses(&self.endpoint);
 		let stamp = self.stamps.next();
 		let record = |addrs: &[SocketAddr]| {
 			let addresses = addrs.iter().map(ToString::to_string).collect();
-			let relays = place.relays.iter().map(ToString::to_string).collect();
+			let relays = own_addresses
+				.relays
+				.iter()
+				.map(ToString::to_string)
+				.collect();
 			sign(&self.pair, addresses, relays, stamp)
 		};
-		let here = record(&place.here);
-		self.peers.leave(&here)?;
-		let elsewhere = match (&place.published[..], &place.relays[..]) {
+		let here = record(&own_addresses.here);
+		self.peers.store(&here)?;
+		let elsewhere = match (&own_addresses.published[..], &own_addresses.relays[..]) {
 			([], []) => Vec::new(),
 			(addrs, _) => record(addrs).encode(),
 		};
 		*published = Some(Published {
-			place,
+			own_addresses,
 			here,
 			elsewhere,
 		});
@@ -185,11 +197,11 @@ impl Peer {
 
 	async fn keep_record(&self) {
 		loop {
-			let place = self.located.place(&self.endpoint);
+			let own_addresses = self.located.addresses(&self.endpoint);
 			let found = self.peers.record(&self.key);
 			// The lock must be released before the code below.
 			let (moved, own) = match &*self.published.lock() {
-				Some(last) => (last.place != place, Some(last.here.clone())),
+				Some(last) => (last.own_addresses != own_addresses, Some(last.here.clone())),
 				None => (true, None),
 			};
 			match (found, own) {
@@ -223,10 +235,13 @@ impl Peer {
 		let (mut warned, mut away) = (false, false);
 		loop {
 			sleep(GRACE).await;
-			let place = self.located.place(&self.endpoint);
+			let own_addresses = self.located.addresses(&self.endpoint);
 			let reachable = self.private
 				|| !self.relays.is_empty()
-				|| place.published.iter().any(|addr| is_public(addr.ip()));
+				|| own_addresses
+					.published
+					.iter()
+					.any(|addr| is_public(addr.ip()));
 			let fault = self.relay_fault();
 			if fault.is_some() != std::mem::replace(&mut away, fault.is_some())
 				&& let Some(fault) = fault
@@ -239,7 +254,8 @@ impl Peer {
 			if reachable {
 				warned = false;
 			} else if !std::mem::replace(&mut warned, true) {
-				let addresses: Vec<_> = place.here.iter().map(ToString::to_string).collect();
+				let addresses: Vec<_> =
+					own_addresses.here.iter().map(ToString::to_string).collect();
 				tracing::warn!(
 					"agents on other machines cannot reach this one: its addresses are private ({}), no gateway \
 					 forwards a port to it, and it has no relay. Checkers will find its workers offline. Forward the \
@@ -274,7 +290,7 @@ impl Peer {
 	/// Takes records that the node found. Returns the record for the node to publish, and the agents to
 	/// search for.
 	pub fn exchange(&self, found: &AddressesFound) -> AddressBook {
-		if self.stamps.hear(found.chain_ms) {
+		if self.stamps.follow_chain(found.chain_ms) {
 			self.publish_or_say();
 		}
 		for bytes in &found.records {
@@ -310,14 +326,14 @@ impl Peer {
 		self.conclude(self.stamps.meet(record.stamp, own), record);
 	}
 
-	fn conclude(&self, met: Met, record: &AddressRecord) {
-		match met {
-			Met::Nothing | Met::Known => return,
-			Met::Above => tracing::info!(
+	fn conclude(&self, conclusion: RecordConclusion, record: &AddressRecord) {
+		match conclusion {
+			RecordConclusion::Nothing | RecordConclusion::Known => return,
+			RecordConclusion::Above => tracing::info!(
 				stamp = record.stamp,
 				"an earlier address record of this agent has a newer stamp; publishing above it"
 			),
-			Met::Twin => tracing::warn!(
+			RecordConclusion::Twin => tracing::warn!(
 				"another agent runs with this agent's key 0x{}: it publishes the addresses {}, this one {}. Checks \
 				 reach one or the other, and proofs that differ are slashed. Stop one of them; a second machine \
 				 needs a key and a worker of its own",

@@ -49,13 +49,13 @@ struct Shared {
 	/// UDP ports of this agent.
 	ports: Vec<u16>,
 	wanted: Mutex<BTreeMap<AgentKey, Instant>>,
-	found: Mutex<BTreeMap<AgentKey, Found>>,
+	found: Mutex<BTreeMap<AgentKey, FoundRecord>>,
 	/// Number of records that came.
 	news: watch::Sender<u64>,
 	started: Instant,
 }
 
-struct Found {
+struct FoundRecord {
 	record: AddressRecord,
 	used: Instant,
 }
@@ -88,7 +88,7 @@ impl Peers {
 	}
 
 	/// Writes the record of an agent of this machine to the folder.
-	pub fn leave(&self, record: &AddressRecord) -> std::io::Result<()> {
+	pub fn store(&self, record: &AddressRecord) -> std::io::Result<()> {
 		write_unsynced(&self.file(&record.agent), &record.encode(), BY_UMASK)
 	}
 
@@ -96,7 +96,7 @@ impl Peers {
 	pub fn publish(&self, pair: &ed25519::Pair, addr: &EndpointAddr, stamp: u64) -> Result<()> {
 		let addresses = addr.ip_addrs().map(ToString::to_string).collect();
 		let relays = addr.relay_urls().map(ToString::to_string).collect();
-		self.leave(&sign(pair, addresses, relays, stamp))?;
+		self.store(&sign(pair, addresses, relays, stamp))?;
 		Ok(())
 	}
 
@@ -124,7 +124,7 @@ impl Peers {
 			}
 		}
 		let used = Instant::now();
-		found.insert(agent, Found { record, used });
+		found.insert(agent, FoundRecord { record, used });
 		drop(found);
 		self.shared.news.send_modify(|count| *count += 1);
 		Some(agent)
@@ -340,7 +340,7 @@ mod tests {
 		assert_eq!((addr.ip_addrs().count(), addr.relay_urls().count()), (2, 1));
 		// An address of this agent itself is not dialed, even from a shared folder.
 		assert!(addr.ip_addrs().all(|addr| !addr.ip().is_loopback()));
-		own.leave(&AddressRecord::read(&agent, &hostile).unwrap())
+		own.store(&AddressRecord::read(&agent, &hostile).unwrap())
 			.unwrap();
 		assert_eq!(own.lookup(&agent).unwrap().ip_addrs().count(), 2);
 	}

@@ -6,7 +6,7 @@
 //! a time, at a rate and for a time that its operator set. Strangers get a handshake and nothing else.
 
 use super::{
-	bandwidth::{self, Counter, Offer, STREAMS, Window},
+	bandwidth::{self, Counter, MeasureWindow, Offer, STREAMS},
 	network::{Located, Network, Unread},
 	wire::{self, MAX_REPLY, MAX_REQUEST},
 };
@@ -176,7 +176,7 @@ impl Host {
 
 	/// Returns the names to give to other operators, one for each address of this machine.
 	pub fn names(&self) -> Vec<PeerName> {
-		let mut addresses = self.located.place(&self.endpoint).here;
+		let mut addresses = self.located.addresses(&self.endpoint).here;
 		// The loopback address is useless to others, unless there is no other address.
 		if addresses.iter().any(|address| !address.ip().is_loopback()) {
 			addresses.retain(|address| !address.ip().is_loopback());
@@ -321,7 +321,7 @@ async fn offer_to(connection: &Connection, offer: Offer, seconds: u8) -> Result<
 		streams.push(timeout(MESSAGE_TIME, opened).await??);
 	}
 	let secret: Hash = random()?;
-	let window = Window::new(Instant::now() + LEAD, Duration::from_secs(seconds.into()));
+	let window = MeasureWindow::new(Instant::now() + LEAD, Duration::from_secs(seconds.into()));
 	let counter = Arc::new(Counter::default());
 	let all = streams.into_iter().map(|(number, send, recv)| {
 		let counter = counter.clone();

@@ -240,7 +240,7 @@ pub struct Located {
 
 /// This agent's addresses, the most reachable first.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct OwnAddresses {
 	/// Addresses for agents on this machine, at most [`MAX_ADDRS`].
 	pub here: Vec<SocketAddr>,
 	/// Addresses for all other agents.
@@ -279,7 +279,7 @@ impl Located {
 	}
 
 	/// Returns the agent's current addresses.
-	pub fn place(&self, endpoint: &Endpoint) -> Place {
+	pub fn addresses(&self, endpoint: &Endpoint) -> OwnAddresses {
 		let addr = endpoint.addr();
 		let mut found: Vec<_> = addr.ip_addrs().copied().collect();
 		for socket in endpoint.bound_sockets() {
@@ -305,7 +305,7 @@ impl Located {
 		if published.iter().any(|addr| !addr.ip().is_loopback()) {
 			published.retain(|addr| !addr.ip().is_loopback());
 		}
-		Place {
+		OwnAddresses {
 			here,
 			published,
 			relays: addr.relay_urls().take(4).cloned().collect(),
@@ -397,12 +397,12 @@ mod tests {
 		};
 		for network in [Network::local(Ipv4Addr::LOCALHOST.into()), everywhere] {
 			let endpoint = network.endpoint(&[7; 32], &[]).await.unwrap();
-			let place = Located::new(&network, &endpoint).place(&endpoint);
+			let own = Located::new(&network, &endpoint).addresses(&endpoint);
 			let is_loopback = |addr: &&SocketAddr| addr.ip().is_loopback();
-			assert!(place.here.iter().any(|addr| addr.ip().is_loopback()));
-			let others = place.here.iter().filter(|addr| !is_loopback(addr)).count();
-			let published = place.published.iter().filter(is_loopback).count();
-			assert_eq!(published == 0, others > 0, "{place:?}");
+			assert!(own.here.iter().any(|addr| addr.ip().is_loopback()));
+			let others = own.here.iter().filter(|addr| !is_loopback(addr)).count();
+			let published = own.published.iter().filter(is_loopback).count();
+			assert_eq!(published == 0, others > 0, "{own:?}");
 			endpoint.close().await;
 		}
 	}

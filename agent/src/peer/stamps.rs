@@ -49,7 +49,7 @@ struct State {
 
 /// Conclusion from a record of this agent's own key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Met {
+pub enum RecordConclusion {
 	/// It is this agent's own record, or an older one.
 	Nothing,
 	/// It is newer than all that this agent published, and may be its own from before: publish again.
@@ -91,7 +91,7 @@ impl Stamps {
 	/// Records the time of the chain's newest block, in milliseconds since 1970. Returns whether to publish
 	/// again with a later stamp: after the first block, or once the node has synced far enough for stamps to
 	/// follow the clock.
-	pub fn hear(&self, chain_ms: u64) -> bool {
+	pub fn follow_chain(&self, chain_ms: u64) -> bool {
 		let now = now_ms();
 		let lags = |chain_ms: u64| chain_ms.saturating_add(AHEAD_MS) < now;
 		let mut state = self.state.lock();
@@ -121,26 +121,26 @@ impl Stamps {
 
 	/// Handles a record of this agent's key that came from elsewhere. `own`: this agent signed it since its
 	/// start.
-	pub fn meet(&self, stamp: u64, own: bool) -> Met {
+	pub fn meet(&self, stamp: u64, own: bool) -> RecordConclusion {
 		let mut state = self.state.lock();
 		state.met = true;
 		if own {
-			return Met::Nothing;
+			return RecordConclusion::Nothing;
 		}
 		if stamp < state.last {
-			return Met::Nothing;
+			return RecordConclusion::Nothing;
 		}
 		let first = !std::mem::replace(&mut state.met_other, true);
 		self.raise(&mut state, stamp);
 		if first {
-			return Met::Above;
+			return RecordConclusion::Above;
 		}
 		Self::answer(&mut state)
 	}
 
 	/// Handles a newer record of this agent's key that replaced its own on this machine, where only a second
 	/// agent could have written it.
-	pub fn replaced(&self, stamp: u64) -> Met {
+	pub fn replaced(&self, stamp: u64) -> RecordConclusion {
 		let mut state = self.state.lock();
 		self.raise(&mut state, stamp);
 		Self::answer(&mut state)
@@ -153,12 +153,12 @@ impl Stamps {
 		}
 	}
 
-	fn answer(state: &mut State) -> Met {
+	fn answer(state: &mut State) -> RecordConclusion {
 		if state.answered.is_some_and(|at| at.elapsed() < QUIET) {
-			return Met::Known;
+			return RecordConclusion::Known;
 		}
 		state.answered = Some(Instant::now());
-		Met::Twin
+		RecordConclusion::Twin
 	}
 
 	fn keep(&self, last: u64) {
@@ -185,7 +185,11 @@ mod tests {
 		let first = stamps.next();
 		assert!(stamps.next() > first);
 		// From the first block on, they follow the clock.
-		assert!(!stamps.hear(0) && stamps.hear(now_ms() - 60_000) && !stamps.hear(now_ms()));
+		assert!(
+			!stamps.follow_chain(0)
+				&& stamps.follow_chain(now_ms() - 60_000)
+				&& !stamps.follow_chain(now_ms())
+		);
 		let clock = stamps.next();
 		assert!(clock.abs_diff(now_ms()) < 60_000, "{clock}");
 		// A run with a clock that was a year ahead.
@@ -197,7 +201,7 @@ mod tests {
 		std::fs::write(dir.path().join("stamp"), [1, 2]).unwrap();
 		let stamps = Stamps::new(dir.path());
 		assert!(stamps.next() < ahead);
-		assert_eq!(stamps.meet(ahead + 2, false), Met::Above);
+		assert_eq!(stamps.meet(ahead + 2, false), RecordConclusion::Above);
 		assert_eq!(stamps.next(), ahead + 3);
 	}
 
@@ -208,11 +212,11 @@ mod tests {
 		let chain = now_ms() - YEAR;
 		let stamps = Stamps::new(dir.path());
 		assert_eq!(stamps.next(), 1, "nobody told the time yet");
-		stamps.hear(chain);
+		stamps.follow_chain(chain);
 		assert_eq!(stamps.next(), chain + AHEAD_MS);
 		assert_eq!(stamps.next(), chain + AHEAD_MS + 1, "and none falls");
-		stamps.hear(chain - 5);
-		stamps.hear(chain + 12_000);
+		stamps.follow_chain(chain - 5);
+		stamps.follow_chain(chain + 12_000);
 		assert_eq!(stamps.next(), chain + AHEAD_MS + 12_000);
 	}
 
@@ -221,33 +225,33 @@ mod tests {
 		let dir = tempfile::tempdir().unwrap();
 		let stamps = Stamps::new(dir.path());
 		let now = now_ms();
-		assert!(stamps.hear(now - YEAR), "the first block");
+		assert!(stamps.follow_chain(now - YEAR), "the first block");
 		assert_eq!(stamps.next(), now - YEAR + AHEAD_MS);
-		assert!(!stamps.hear(now - YEAR / 2));
-		assert!(stamps.hear(now), "the clock counts from here on");
+		assert!(!stamps.follow_chain(now - YEAR / 2));
+		assert!(stamps.follow_chain(now), "the clock counts from here on");
 		assert!(stamps.next() >= now);
-		assert!(!stamps.hear(now + 6_000));
+		assert!(!stamps.follow_chain(now + 6_000));
 	}
 
 	#[test]
 	fn a_twin_is_met_once_in_a_while_and_own_records_are_none() {
 		let dir = tempfile::tempdir().unwrap();
 		let stamps = Stamps::new(dir.path());
-		stamps.hear(now_ms());
+		stamps.follow_chain(now_ms());
 		let own = stamps.next();
-		assert_eq!(stamps.meet(own, true), Met::Nothing);
+		assert_eq!(stamps.meet(own, true), RecordConclusion::Nothing);
 		// Old records from before its start are not a twin's, nor is the first newer one.
-		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
-		assert_eq!(stamps.meet(own + 5, false), Met::Above);
+		assert_eq!(stamps.meet(own - 5, false), RecordConclusion::Nothing);
+		assert_eq!(stamps.meet(own + 5, false), RecordConclusion::Above);
 		assert_eq!(stamps.next(), own + 6);
-		assert_eq!(stamps.meet(own + 6, true), Met::Nothing);
-		assert_eq!(stamps.meet(own + 7, false), Met::Twin);
+		assert_eq!(stamps.meet(own + 6, true), RecordConclusion::Nothing);
+		assert_eq!(stamps.meet(own + 7, false), RecordConclusion::Twin);
 		assert!(stamps.next() > own + 7);
-		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
+		assert_eq!(stamps.meet(own + YEAR, false), RecordConclusion::Known);
 		assert_eq!(stamps.next(), own + YEAR + 1);
 		// Two records with one stamp.
-		assert_eq!(stamps.meet(own + YEAR + 1, false), Met::Known);
-		assert_eq!(stamps.meet(u64::MAX, false), Met::Known);
+		assert_eq!(stamps.meet(own + YEAR + 1, false), RecordConclusion::Known);
+		assert_eq!(stamps.meet(u64::MAX, false), RecordConclusion::Known);
 		assert_eq!(stamps.next(), u64::MAX);
 	}
 }

@@ -206,7 +206,7 @@ async fn write_frame<W: AsyncWrite + Unpin>(to: &mut W, pieces: &[&[u8]]) -> Res
 
 /// A proof that a checker asks for, and the checker's key.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
-pub struct Which {
+pub struct ProofRequest {
 	/// The chain.
 	pub genesis: H256,
 	/// The round.
@@ -224,7 +224,7 @@ pub fn job_id(genesis: &H256, round: RoundIndex, seed: &H256, worker: WorkerId) 
 	key("trial", &[&(genesis, round, seed, worker).encode()])
 }
 
-impl Which {
+impl ProofRequest {
 	/// Returns the trial.
 	pub fn trial(&self) -> Trial {
 		Trial {
@@ -355,17 +355,17 @@ pub enum Request {
 	Push(Push),
 	/// Asks for the receipt; the answer is `Result<AgentSignature, Refusal>`.
 	#[codec(index = 1)]
-	Hello(Which),
+	Hello(ProofRequest),
 	/// Asks for the roots; the answer is `Result<Roots, Refusal>`.
 	#[codec(index = 2)]
-	Roots(Which),
+	Roots(ProofRequest),
 	/// Asks for the openings of a resource; the answer is an [`OpeningsReply`], whose bytes have no length
 	/// prefix of their own.
 	#[codec(index = 3)]
-	Open(Which, Resource, Challenge),
+	Open(ProofRequest, Resource, Challenge),
 	/// Starts a measurement; after `Ok(())`, [`crate::peer::bandwidth`] uses the stream.
 	#[codec(index = 4)]
-	Bandwidth(Which),
+	Bandwidth(ProofRequest),
 	/// Worker to checker, before anything else; the answer is `Result<Introduced, Refusal>`.
 	#[codec(index = 5)]
 	Introduce(Introduction),
@@ -508,7 +508,7 @@ mod tests {
 		#[test]
 		fn trailing_bytes_are_refused(extra in 1usize..32) {
 			block_on(async {
-				let mut message = Request::Hello(Which {
+				let mut message = Request::Hello(ProofRequest {
 					genesis: H256::zero(),
 					round: 0,
 					seed: H256::zero(),

@@ -5,7 +5,7 @@
 
 use super::{
 	hash::{Compress, Hash},
-	memory::Memory,
+	memory::MappedMemory,
 	plot::{
 		GROUP, NODE, NODES, Node, PARENTS, READ, READ_LEVEL, Recipe, next_state, read_of,
 		strand_seed,
@@ -170,7 +170,7 @@ impl Plot {
 		let work = || {
 			// No group follows a missing one, whatever happened to its thread.
 			let _end = Ends(&growing, &turn);
-			let mut memory = match Memory::new(recipe.group_bytes().div_ceil(PAGE as u64)) {
+			let mut memory = match MappedMemory::new(recipe.group_bytes().div_ceil(PAGE as u64)) {
 				Ok(memory) => memory,
 				Err(error) => {
 					let mut growing = growing.lock();

@@ -11,17 +11,17 @@ use std::{io, ptr::NonNull};
 const PART: usize = 4_096;
 
 /// Memory with its own mapping, so that releasing it returns it to the system at once.
-pub struct Memory {
+pub struct MappedMemory {
 	at: NonNull<[u8; CELL]>,
 	cells: usize,
 }
 
 // SAFETY: it owns what it points to.
-unsafe impl Send for Memory {}
+unsafe impl Send for MappedMemory {}
 // SAFETY: shared access only reads.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for MappedMemory {}
 
-impl Memory {
+impl MappedMemory {
 	/// Maps memory for `pages` pages. The system backs a page once it is written.
 	pub fn new(pages: u64) -> io::Result<Self> {
 		let too_much = || io::Error::from(io::ErrorKind::OutOfMemory);
@@ -83,7 +83,7 @@ impl Memory {
 	}
 }
 
-impl Drop for Memory {
+impl Drop for MappedMemory {
 	fn drop(&mut self) {
 		// SAFETY: the mapping is owned, and no reference to it remains.
 		unsafe { libc::munmap(self.at.as_ptr().cast(), self.cells * CELL) };

@@ -7,7 +7,7 @@ use super::{
 		self, Cells, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, bytes_of,
 		digest_of, keys_of, lane_key, pair, root_of, stage_key, stage_leaves,
 	},
-	memory::Memory,
+	memory::MappedMemory,
 	sample::{Draw, Kind, Reader, Reject},
 	tree::{Tree, TreeKey, path_length},
 };
@@ -51,7 +51,7 @@ pub struct Proof {
 	runs: Vec<Run>,
 	tree: Tree,
 	/// The memory, until it is released.
-	memory: Mutex<Option<Arc<Memory>>>,
+	memory: Mutex<Option<Arc<MappedMemory>>>,
 }
 
 fn lanes_key(start: &Hash) -> TreeKey {
@@ -104,7 +104,7 @@ impl Proof {
 		base: &Hash,
 		start: &Hash,
 		size: Size,
-		memory: impl Into<Arc<Memory>>,
+		memory: impl Into<Arc<MappedMemory>>,
 		wanted: impl Fn() -> bool + Sync,
 	) -> Option<Self> {
 		let memory = memory.into();
@@ -133,7 +133,7 @@ impl Proof {
 		start: &Hash,
 		size: Size,
 		runs: Vec<Run>,
-		memory: Option<Arc<Memory>>,
+		memory: Option<Arc<MappedMemory>>,
 	) -> Self {
 		let compress = Compress::new();
 		let key = lanes_key(start);
@@ -364,8 +364,8 @@ mod tests {
 	const BASE: Hash = [1; 32];
 	const START: Hash = [2; 32];
 
-	fn filled(size: &Size) -> Memory {
-		let mut memory = Memory::new(size.pages).unwrap();
+	fn filled(size: &Size) -> MappedMemory {
+		let mut memory = MappedMemory::new(size.pages).unwrap();
 		assert!(memory.fill(&BASE, || true));
 		memory
 	}

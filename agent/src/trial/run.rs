@@ -6,7 +6,7 @@ use super::{
 	hash::{Compress, Hash},
 	job::{Job, Sizes},
 	judge, matrix,
-	memory::Memory,
+	memory::MappedMemory,
 	part::{Part, Parts, Resource},
 	processor,
 	proof::{Challenge, Roots},
@@ -75,7 +75,7 @@ pub struct Prepared {
 	job: Job,
 	base: Hash,
 	sizes: Sizes,
-	memory: Mutex<Option<Arc<Memory>>>,
+	memory: Mutex<Option<Arc<MappedMemory>>>,
 	windows: Vec<Arc<dyn Window>>,
 	plot: Option<Arc<disk::Ready>>,
 	/// Dropped when the trial is over.
@@ -112,7 +112,7 @@ impl Prepared {
 				None => machine.memory,
 			};
 			let memory = match bytes <= most || sizes.pages == 1 {
-				true => Memory::new(sizes.pages)
+				true => MappedMemory::new(sizes.pages)
 					.map(|mut memory| memory.fill(&base, wanted).then_some(memory)),
 				// After a restart, other programs may have the memory.
 				false => Err(std::io::Error::from(std::io::ErrorKind::OutOfMemory)),
@@ -181,10 +181,10 @@ impl Prepared {
 	) -> Option<Proof> {
 		let begun = Instant::now();
 		let start = self.job.start(&trial_seed);
-		let told = Mutex::new(Parts::default());
+		let arrived = Mutex::new(Parts::default());
 		let tell = |part: Part, hash: Hash| {
 			let at = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-			told.lock().set(part, Some((at, hash)));
+			arrived.lock().set(part, Some((at, hash)));
 			tell(part, hash);
 		};
 		let memory = self.memory.lock().clone();
@@ -238,7 +238,7 @@ impl Prepared {
 			gpus,
 			processor,
 			disk,
-			told: told.into_inner(),
+			arrived: arrived.into_inner(),
 		})
 	}
 
@@ -401,7 +401,7 @@ pub struct Proof {
 	processor: Option<processor::Proof>,
 	disk: Option<disk::Proof>,
 	/// The milliseconds after which each part was known.
-	told: Parts<Option<(u64, Hash)>>,
+	arrived: Parts<Option<(u64, Hash)>>,
 }
 
 impl Proof {
@@ -448,7 +448,7 @@ impl Proof {
 	fn evidence(&self) -> (Proved, Arrivals) {
 		let arrivals = Arrivals {
 			start: Some(0),
-			at: self.told,
+			at: self.arrived,
 		};
 		let proved = Proved {
 			gpus: self.gpus.as_ref().map(|ran| ran.marks().to_vec()),

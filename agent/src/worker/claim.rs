@@ -5,7 +5,7 @@ use crate::{
 	gpu::{Card, by_driver_name, list},
 	host::{
 		disk::{GB, Space, gigabytes},
-		memory::{Memory, fillable},
+		memory::{HostMemory, fillable},
 	},
 	trial::{
 		disk::bytes_on_disk,
@@ -49,7 +49,7 @@ pub struct Hardware {
 	pub cores: Cores,
 	/// The memory.
 	#[serde(skip)]
-	pub memory: Memory,
+	pub memory: HostMemory,
 	/// Disk of the agent's data.
 	pub disk: Disk,
 	/// Link to the internet; `None` if no interface reports its speed.
@@ -123,7 +123,7 @@ impl Hardware {
 		let (driver, cuda) = nvidia_driver();
 		Self {
 			cores: Cores::detect(),
-			memory: Memory::now(),
+			memory: HostMemory::now(),
 			disk: Disk::detect(data),
 			link: link(Path::new("/")),
 			pci_gpus: pci_gpus(),
@@ -136,7 +136,7 @@ impl Hardware {
 	/// Returns the GB of memory that the agent can show even if other programs take the spare memory until
 	/// then.
 	fn memory_gb(&self) -> u64 {
-		let Memory {
+		let HostMemory {
 			total, available, ..
 		} = self.memory;
 		shown_memory(total, available.saturating_sub(spare_memory(total)))
@@ -216,7 +216,7 @@ impl Hardware {
 	}
 
 	fn memory_remarks(&self) -> Vec<String> {
-		let Memory {
+		let HostMemory {
 			total,
 			available,
 			is_limited,
@@ -388,14 +388,14 @@ fn count_list(text: &str) -> usize {
 /// Returns the major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major +
 /// minor, from the output of `nvidia-smi`; zeros without a driver.
 fn nvidia_driver() -> (u16, u16) {
-	let (said, heard) = std::sync::mpsc::channel();
+	let (sender, receiver) = std::sync::mpsc::channel();
 	// If the driver hangs, the program never ends, not even when it is killed.
-	std::thread::spawn(move || said.send(Command::new("nvidia-smi").output()));
-	let said = match heard.recv_timeout(SMI_TIME) {
+	std::thread::spawn(move || sender.send(Command::new("nvidia-smi").output()));
+	let output = match receiver.recv_timeout(SMI_TIME) {
 		Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
 		_ => String::new(),
 	};
-	nvidia_versions(&said).unwrap_or_default()
+	nvidia_versions(&output).unwrap_or_default()
 }
 
 fn nvidia_versions(said: &str) -> Option<(u16, u16)> {
@@ -580,7 +580,7 @@ mod tests {
 				allowed: 16,
 				all: 16,
 			},
-			memory: Memory {
+			memory: HostMemory {
 				total: 64 * GB,
 				available: 60 * GB,
 				is_limited: false,
@@ -679,7 +679,7 @@ mod tests {
 			let free = disk - part(disk, filled);
 			let found = Hardware {
 				cores: Cores { usable, allowed: usable, all: usable },
-				memory: Memory { total, available, is_limited: false },
+				memory: HostMemory { total, available, is_limited: false },
 				disk: Disk { free, total: disk, plot: part(disk - free, plotted) },
 				..machine()
 			};
@@ -704,7 +704,7 @@ mod tests {
 		// Sold with 32 GB; the kernel has 31.2 GiB.
 		let total = 31 * GIB + GIB / 5;
 		let with = |available| Hardware {
-			memory: Memory {
+			memory: HostMemory {
 				total,
 				available,
 				is_limited: false,
@@ -752,7 +752,7 @@ mod tests {
 				allowed: 16,
 				all: 16,
 			},
-			memory: Memory {
+			memory: HostMemory {
 				total: 4 << 30,
 				available: 3 << 30,
 				is_limited: true,

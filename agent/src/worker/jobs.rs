@@ -6,11 +6,11 @@
 
 use crate::{
 	host::{
-		kept::{Kept, Timed},
+		expiring::{Expiring, ExpiringMap},
 		report::Report,
 		store::now_ms,
 	},
-	peer::wire::{Refusal, Trial, Which},
+	peer::wire::{ProofRequest, Refusal, Trial},
 	trial::{
 		hash::{Hash, key},
 		job::{Job, Sizes},
@@ -205,7 +205,7 @@ pub enum Next {
 /// All jobs, under one lock.
 pub struct Jobs {
 	agent: AgentKey,
-	entries: Kept<Hash, Entry>,
+	entries: ExpiringMap<Hash, Entry>,
 	/// Wakes the task that runs the work.
 	news: Notify,
 	report: Arc<Report>,
@@ -221,7 +221,7 @@ impl Jobs {
 	pub fn new(data: &Path, agent: AgentKey, report: Arc<Report>) -> io::Result<Self> {
 		let jobs = Self {
 			agent,
-			entries: Kept::new(data, "jobs", MAX_JOBS, |id| *id)?,
+			entries: ExpiringMap::new(data, "jobs", MAX_JOBS, |id| *id)?,
 			news: Notify::new(),
 			report,
 		};
@@ -306,7 +306,7 @@ impl Jobs {
 			}
 			entries.insert(id, expires, Entry::new(job, committee, rented));
 		}
-		let Some(Timed { expires, value }) = entries.get_mut(&id) else {
+		let Some(Expiring { expires, value }) = entries.get_mut(&id) else {
 			return Err("the job is gone".into());
 		};
 		// A prepared or attested job does not change, neither for another claim nor for an order.
@@ -348,7 +348,7 @@ impl Jobs {
 	fn take_next(&self) -> Result<Next, Duration> {
 		let now = now_ms();
 		let mut entries = self.entries.lock();
-		let wanted = |timed: &Timed<Entry>| timed.expires > now && !timed.value.superseded;
+		let wanted = |timed: &Expiring<Entry>| timed.expires > now && !timed.value.superseded;
 		let mut first: Option<(bool, u64, Hash)> = None;
 		let mut waiting = false;
 		for (id, timed) in entries.iter_mut() {
@@ -392,7 +392,7 @@ impl Jobs {
 				_ => (),
 			}
 		}
-		let Some(Timed { expires, value }) = entries.get_mut(&id) else {
+		let Some(Expiring { expires, value }) = entries.get_mut(&id) else {
 			return Err(Duration::ZERO);
 		};
 		let next = match (&value.state, value.trial) {
@@ -449,7 +449,7 @@ impl Jobs {
 	}
 
 	fn change(&self, id: &Hash, change: impl FnOnce(&mut Entry)) {
-		if let Some(Timed { value, .. }) = self.entries.lock().get_mut(id) {
+		if let Some(Expiring { value, .. }) = self.entries.lock().get_mut(id) {
 			change(value);
 			value.used = now_ms();
 		}
@@ -458,7 +458,7 @@ impl Jobs {
 	/// Changes a job and stores it.
 	fn write(&self, id: &Hash, change: impl FnOnce(&mut Entry)) {
 		let mut entries = self.entries.lock();
-		let Some(Timed { expires, value }) = entries.get_mut(id) else {
+		let Some(Expiring { expires, value }) = entries.get_mut(id) else {
 			return;
 		};
 		change(value);
@@ -469,7 +469,7 @@ impl Jobs {
 
 	/// Checks that this agent runs or ran that trial, and that the asker is in its committee under that key.
 	/// Returns the longest duration of a bandwidth measurement.
-	pub fn served(&self, remote: &AgentKey, which: &Which) -> Result<Duration, Refusal> {
+	pub fn served(&self, remote: &AgentKey, which: &ProofRequest) -> Result<Duration, Refusal> {
 		self.with(remote, which, |entry| {
 			self.report.reached();
 			Ok(Duration::from_secs(
@@ -479,7 +479,7 @@ impl Jobs {
 	}
 
 	/// Returns the roots of a trial to a member of its committee.
-	pub fn roots(&self, remote: &AgentKey, which: &Which) -> Result<Roots, Refusal> {
+	pub fn roots(&self, remote: &AgentKey, which: &ProofRequest) -> Result<Roots, Refusal> {
 		self.with(remote, which, |entry| match &entry.state {
 			State::Present(_) => Err(Refusal::NotServed),
 			// An attested trial has roots, even if it cannot be computed again.
@@ -489,7 +489,7 @@ impl Jobs {
 	}
 
 	/// Returns a complete proof to a member of its committee.
-	pub fn proof(&self, remote: &AgentKey, which: &Which) -> Result<Arc<Proof>, Refusal> {
+	pub fn proof(&self, remote: &AgentKey, which: &ProofRequest) -> Result<Arc<Proof>, Refusal> {
 		self.with(remote, which, |entry| match &entry.state {
 			State::Done(proof) => Ok(proof.clone()),
 			State::Working | State::Prepared(_) => Err(Refusal::NotReady),
@@ -504,13 +504,13 @@ impl Jobs {
 	fn with<T>(
 		&self,
 		remote: &AgentKey,
-		which: &Which,
+		which: &ProofRequest,
 		act: impl FnOnce(&mut Entry) -> Result<T, Refusal>,
 	) -> Result<T, Refusal> {
 		let mut entries = self.entries.lock();
 		let now = now_ms();
 		let entry = entries.iter_mut().map(|(_, timed)| timed).find(|timed| {
-			let Timed { expires, value } = timed;
+			let Expiring { expires, value } = timed;
 			*expires > now
 				&& trial_of(&value.job, value.trial).is_some_and(|trial| trial == which.trial())
 				&& value
@@ -523,7 +523,7 @@ impl Jobs {
 
 	/// Counts a costly answer. Each checker has its own limit, so that a flood from one does not affect the
 	/// others.
-	pub fn spend(&self, remote: &AgentKey, which: &Which) -> Result<(), Refusal> {
+	pub fn spend(&self, remote: &AgentKey, which: &ProofRequest) -> Result<(), Refusal> {
 		self.with(remote, which, |entry| {
 			let spent = entry.served.entry(*remote).or_default();
 			if *spent >= MAX_SERVED {
@@ -536,7 +536,7 @@ impl Jobs {
 	}
 
 	/// Takes back the last [`spend`](Self::spend), whose answer was not possible now.
-	pub fn give_back(&self, remote: &AgentKey, which: &Which) {
+	pub fn give_back(&self, remote: &AgentKey, which: &ProofRequest) {
 		let _ = self.with(remote, which, |entry| {
 			if let Some(spent) = entry.served.get_mut(remote) {
 				*spent = spent.saturating_sub(1);
@@ -548,9 +548,12 @@ impl Jobs {
 	/// Returns whether an agent is in the committee of a kept job.
 	pub fn knows(&self, agent: &AgentKey) -> bool {
 		let now = now_ms();
-		self.entries.lock().iter().any(|Timed { expires, value }| {
-			*expires > now && value.committee.iter().any(|(_, member)| member == agent)
-		})
+		self.entries
+			.lock()
+			.iter()
+			.any(|Expiring { expires, value }| {
+				*expires > now && value.committee.iter().any(|(_, member)| member == agent)
+			})
 	}
 
 	/// Returns the end of the time in which a checker's agent is in the committee of a kept check of this
@@ -564,7 +567,7 @@ impl Jobs {
 		self.entries
 			.lock()
 			.iter()
-			.filter(|Timed { value, .. }| {
+			.filter(|Expiring { value, .. }| {
 				(value.job.genesis, value.job.worker) == (genesis, worker)
 					&& value.committee.iter().any(|(_, agent)| agent == checker)
 			})

@@ -9,7 +9,7 @@ use crate::{
 	containers::Room,
 	host::{
 		disk::{Space, gigabytes, is_shared},
-		memory::Memory,
+		memory::HostMemory,
 	},
 	trial::{
 		disk::{EXTENSIONS, Plot, Ready, Size, View, bytes_on_disk},
@@ -97,7 +97,7 @@ struct State {
 	/// Bytes that the current orders got.
 	orders: BTreeMap<OrderId, u64>,
 	/// Plan whose shortage was logged, and the groups that fit.
-	told: Option<(Plan, u32)>,
+	logged_shortage: Option<(Plan, u32)>,
 	/// Error that keeps the plot from growing.
 	failure: Option<String>,
 	ended: bool,
@@ -340,7 +340,7 @@ impl Plots {
 	/// Returns the number of groups that fit the disk, if the plan does not fit.
 	pub fn shortage(&self) -> Option<u32> {
 		let state = self.0.state.lock();
-		let (plan, fitting) = state.told?;
+		let (plan, fitting) = state.logged_shortage?;
 		(state.plan == Some(plan)).then_some(fitting)
 	}
 
@@ -493,11 +493,11 @@ impl Shared {
 		self.keep_reserve(plan)?;
 		let there = self.state.lock().groups(&plan.recipe);
 		let fitting = plan.groups.min(there.saturating_add(self.fitting(plan)?));
-		self.tell(plan, fitting);
+		self.log_shortage(plan, fitting);
 		if there >= fitting || !self.state.lock().may_grow() {
 			return Ok(false);
 		}
-		let at_once = in_memory(&plan.recipe, threads, Memory::now().available);
+		let at_once = in_memory(&plan.recipe, threads, HostMemory::now().available);
 		if at_once == 0 {
 			return Err(io::Error::other(format!(
 				"{} of memory must be available to make a group; stop other programs",
@@ -664,17 +664,17 @@ impl Shared {
 	}
 
 	/// Logs once if the plan does not fit.
-	fn tell(&self, plan: &Plan, fitting: u32) {
+	fn log_shortage(&self, plan: &Plan, fitting: u32) {
 		let mut state = self.state.lock();
 		if fitting >= plan.groups {
-			state.told = None;
+			state.logged_shortage = None;
 			return;
 		}
 		// The space of an order comes back.
-		if state.is_rented || state.told == Some((*plan, fitting)) {
+		if state.is_rented || state.logged_shortage == Some((*plan, fitting)) {
 			return;
 		}
-		state.told = Some((*plan, fitting));
+		state.logged_shortage = Some((*plan, fitting));
 		drop(state);
 		let space = (self.space)().unwrap_or_default();
 		let bytes = |groups: u32| u64::from(groups) * bytes_on_disk(&plan.recipe);

@@ -61,7 +61,7 @@ pub type RoundOf = (H256, RoundIndex, WorkerId);
 
 /// Parts of a worker's trial in a round so far. On another fork they start again.
 #[derive(Clone, Default)]
-pub struct Told {
+pub struct Outbox {
 	/// The trial.
 	trial: Option<Trial>,
 	/// Its parts, in the order of their arrival.
@@ -70,7 +70,7 @@ pub struct Told {
 	complete: bool,
 }
 
-impl Told {
+impl Outbox {
 	/// Returns whether it has more parts than the first `sent` of the trial `of`.
 	fn has_more(&self, of: Option<Trial>, sent: usize) -> bool {
 		let sent = if self.trial == of { sent } else { 0 };
@@ -84,7 +84,7 @@ struct Committee {
 	expires: Arc<AtomicU64>,
 	/// Members; those that get roots have a link.
 	members: BTreeMap<AgentKey, Option<Link>>,
-	told: watch::Sender<Told>,
+	outbox: watch::Sender<Outbox>,
 }
 
 impl Committee {
@@ -156,7 +156,7 @@ impl Committees {
 		let committee = all.entry(of).or_insert_with(|| Committee {
 			expires: Arc::default(),
 			members: BTreeMap::new(),
-			told: watch::Sender::new(Told::default()),
+			outbox: watch::Sender::new(Outbox::default()),
 		});
 		committee.expires.store(expires, Ordering::Relaxed);
 		// On another fork the members differ.
@@ -175,7 +175,7 @@ impl Committees {
 						round,
 						worker,
 					},
-					told: committee.told.subscribe(),
+					outbox: committee.outbox.subscribe(),
 					sent: 0,
 					of: None,
 					denied: false,
@@ -197,15 +197,15 @@ impl Committees {
 
 	/// Starts a trial of a worker in a round, and returns the sender of its parts. `None` if the committee
 	/// is not known.
-	pub fn begin(&self, trial: Trial) -> Option<watch::Sender<Told>> {
+	pub fn begin(&self, trial: Trial) -> Option<watch::Sender<Outbox>> {
 		let all = self.all.lock();
 		let committee = all.get(&(trial.genesis, trial.round, trial.worker))?;
-		committee.told.send_replace(Told {
+		committee.outbox.send_replace(Outbox {
 			trial: Some(trial),
 			pushes: Vec::new(),
 			complete: false,
 		});
-		Some(committee.told.clone())
+		Some(committee.outbox.clone())
 	}
 
 	/// Returns whether an agent is in a kept committee.
@@ -240,17 +240,17 @@ impl Committees {
 }
 
 /// Adds a part to its trial. Drops a part of an abandoned trial.
-pub fn tell(told: &watch::Sender<Told>, push: Push) {
-	told.send_modify(|told| {
-		if told.trial == Some(push.trial) {
-			told.pushes.push(push);
+pub fn post(outbox: &watch::Sender<Outbox>, push: Push) {
+	outbox.send_modify(|outbox| {
+		if outbox.trial == Some(push.trial) {
+			outbox.pushes.push(push);
 		}
 	});
 }
 
 /// Records that a trial has no further parts.
-pub fn complete(told: &watch::Sender<Told>, trial: Trial) {
-	told.send_modify(|told| told.complete |= told.trial == Some(trial));
+pub fn complete(outbox: &watch::Sender<Outbox>, trial: Trial) {
+	outbox.send_modify(|outbox| outbox.complete |= outbox.trial == Some(trial));
 }
 
 /// Returns a number from 0 to 1, fixed for an agent, a member of its committee and a round.
@@ -264,7 +264,7 @@ struct Member {
 	peer: Arc<Peer>,
 	agent: AgentKey,
 	introduction: Introduction,
-	told: watch::Receiver<Told>,
+	outbox: watch::Receiver<Outbox>,
 	/// Number of sent parts of the trial `of`.
 	sent: usize,
 	of: Option<Trial>,
@@ -279,7 +279,7 @@ struct Member {
 }
 
 /// Reason for the end of a connection to a member that did not fail.
-enum Met {
+enum SessionEnd {
 	/// The last part was sent.
 	Done,
 	/// The member has no room for an idle connection.
@@ -294,30 +294,35 @@ impl Member {
 		// A root that is ready does not wait for the delay of introductions.
 		tokio::select! {
 			() = sleep(delay) => (),
-			_ = self.told.wait_for(|told| !told.pushes.is_empty()) => (),
+			_ = self.outbox.wait_for(|outbox| !outbox.pushes.is_empty()) => (),
 		}
 		while now_ms() < self.expires.load(Ordering::Relaxed) {
-			let met = self.meet().await;
-			let admitted = matches!(met, Ok(Met::NoRoom));
+			let end = self.session().await;
+			let admitted = matches!(end, Ok(SessionEnd::NoRoom));
 			self.connected.store(admitted, Ordering::Relaxed);
-			match met {
-				Ok(Met::Done) => {
+			match end {
+				Ok(SessionEnd::Done) => {
 					// All parts are sent, unless another fork wins.
 					let of = self.of;
-					if self.told.wait_for(|told| told.trial != of).await.is_err() {
+					if self
+						.outbox
+						.wait_for(|outbox| outbox.trial != of)
+						.await
+						.is_err()
+					{
 						return;
 					}
 				}
 				// The member has no room even for a connection that sends.
-				Ok(Met::NoRoom) if self.has_more() => self.pause().await,
-				Ok(Met::NoRoom) => {
+				Ok(SessionEnd::NoRoom) if self.has_more() => self.pause().await,
+				Ok(SessionEnd::NoRoom) => {
 					let (of, sent) = (self.of, self.sent);
-					let more = |told: &Told| told.has_more(of, sent);
-					if self.told.wait_for(more).await.is_err() {
+					let more = |outbox: &Outbox| outbox.has_more(of, sent);
+					if self.outbox.wait_for(more).await.is_err() {
 						return;
 					}
 				}
-				Ok(Met::NotAdmitted) => (),
+				Ok(SessionEnd::NotAdmitted) => (),
 				Err(error) => {
 					tracing::debug!(agent = hex::encode(self.agent), "push: {error:#}");
 					self.pause().await;
@@ -327,7 +332,7 @@ impl Member {
 	}
 
 	/// Serves one connection.
-	async fn meet(&mut self) -> Result<Met> {
+	async fn session(&mut self) -> Result<SessionEnd> {
 		let connection = self.peer.connect(&self.agent, ALPN).await?;
 		let introduce = Request::Introduce(self.introduction);
 		let introduced: Introduced = ask(&connection, &introduce)
@@ -339,7 +344,7 @@ impl Member {
 				connection.close(0u32.into(), b"");
 				let pause = Duration::from_millis(ms.into()).clamp(AGAIN, COME_BACK_MOST);
 				sleep(pause).await;
-				return Ok(Met::NotAdmitted);
+				return Ok(SessionEnd::NotAdmitted);
 			}
 			Introduced::Denied => {
 				connection.close(0u32.into(), b"");
@@ -352,7 +357,7 @@ impl Member {
 					);
 				}
 				sleep(DENIED).await;
-				return Ok(Met::NotAdmitted);
+				return Ok(SessionEnd::NotAdmitted);
 			}
 		}
 		self.connected.store(true, Ordering::Relaxed);
@@ -363,7 +368,7 @@ impl Member {
 					Some(push) => push,
 					None => {
 						connection.close(0u32.into(), b"done");
-						return Ok(Met::Done);
+						return Ok(SessionEnd::Done);
 					}
 				},
 				reason = connection.closed() => {
@@ -374,7 +379,7 @@ impl Member {
 						ConnectionError::ApplicationClosed(close)
 							if close.error_code == CLOSE_ROOM.into() =>
 						{
-							Ok(Met::NoRoom)
+							Ok(SessionEnd::NoRoom)
 						}
 						reason => Err(reason.into()),
 					};
@@ -388,19 +393,19 @@ impl Member {
 	async fn next(&mut self) -> Result<Option<Push>> {
 		loop {
 			{
-				let told = self.told.borrow_and_update();
-				if told.trial != self.of {
-					self.of = told.trial;
+				let outbox = self.outbox.borrow_and_update();
+				if outbox.trial != self.of {
+					self.of = outbox.trial;
 					self.sent = 0;
 				}
-				if let Some(push) = told.pushes.get(self.sent) {
+				if let Some(push) = outbox.pushes.get(self.sent) {
 					return Ok(Some(push.clone()));
 				}
-				if told.complete {
+				if outbox.complete {
 					return Ok(None);
 				}
 			}
-			self.told.changed().await?;
+			self.outbox.changed().await?;
 		}
 	}
 
@@ -414,12 +419,12 @@ impl Member {
 	}
 
 	fn has_more(&self) -> bool {
-		self.told.borrow().has_more(self.of, self.sent)
+		self.outbox.borrow().has_more(self.of, self.sent)
 	}
 
 	/// Waits before the next try. Ends early if a new part comes, or if the agent publishes other addresses.
 	async fn pause(&mut self) {
-		self.told.mark_unchanged();
+		self.outbox.mark_unchanged();
 		let most = if self.has_more() {
 			AGAIN_MOST_WAITING
 		} else {
@@ -434,7 +439,7 @@ impl Member {
 		let mut news = peers.news();
 		while Instant::now() < until {
 			tokio::select! {
-				changed = self.told.changed() => {
+				changed = self.outbox.changed() => {
 					if changed.is_err() {
 						sleep_until(until).await;
 					}

@@ -3,7 +3,7 @@
 use super::{
 	jobs::{Jobs, Next, trial_of},
 	plots::Plots,
-	push::{Committees, Told, complete, tell},
+	push::{Committees, Outbox, complete, post},
 };
 use crate::{
 	gpu::Pool,
@@ -145,24 +145,24 @@ impl Runner {
 			return;
 		};
 		// After a restart, nothing else has informed the committee.
-		let told = self.tell_committee(trial, committee, expires);
+		let outbox = self.tell_committee(trial, committee, expires);
 		tracing::info!(round, worker, "a trial begins");
 		let begun = Instant::now();
 		let signer = self.peer.clone();
-		let teller = told.clone();
+		let sender = outbox.clone();
 		let running = prepared.clone();
 		let proof = tokio::task::spawn_blocking(move || {
 			let tell_all = |part: Part, root: Hash| {
-				if let Some(told) = &teller {
-					tell(told, Push::signed(signer.pair(), trial, part, root));
+				if let Some(outbox) = &sender {
+					post(outbox, Push::signed(signer.pair(), trial, part, root));
 				}
 			};
 			let wanted = || !stop.load(Ordering::Relaxed);
 			running.run(trial_seed, &tell_all, &wanted)
 		})
 		.await;
-		if let Some(told) = &told {
-			complete(told, trial);
+		if let Some(outbox) = &outbox {
+			complete(outbox, trial);
 		}
 		let proof = match proof {
 			Ok(Some(proof)) => proof,
@@ -192,7 +192,7 @@ impl Runner {
 		trial: Trial,
 		committee: Vec<AgentKey>,
 		expires: u64,
-	) -> Option<watch::Sender<Told>> {
+	) -> Option<watch::Sender<Outbox>> {
 		let keep_ms = expires.saturating_sub(now_ms());
 		let of = (trial.genesis, trial.round, trial.worker);
 		self.committees

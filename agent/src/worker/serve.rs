@@ -15,8 +15,8 @@ use crate::{
 		bandwidth,
 		dial::{MEMORY_TIME, MESSAGE_TIME, OPENINGS_TIME, Peer},
 		wire::{
-			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, OpeningsReply, Push,
-			Refusal, Request, RootsReply, Which,
+			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, OpeningsReply,
+			ProofRequest, Push, Refusal, Request, RootsReply,
 		},
 	},
 	trial::{
@@ -31,7 +31,7 @@ use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
 use kaisar_primitives::{AgentKey, AgentSignature};
 use kaisar_tunnel::{
 	Door, Server,
-	places::{self, Place},
+	places::{self, Permit},
 	server::Limits,
 };
 use parking_lot::Mutex;
@@ -79,7 +79,7 @@ pub trait Inbox: Send + Sync + 'static {
 	-> Introduced;
 
 	/// Takes a part of a trial from an agent that is admitted for that worker and has signed it.
-	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal>;
+	fn receive(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal>;
 }
 
 /// Origin of a connection.
@@ -151,12 +151,12 @@ pub async fn accept(serving: Serving, doorkeeper: Doorkeeper, tunnels: Door) {
 			continue;
 		}
 		let knows = |key: &[u8; 32]| serving.standing(&AgentKey::from_raw(*key)).is_some();
-		let Some((incoming, place)) = serving.door.enter(incoming, knows) else {
+		let Some((incoming, permit)) = serving.door.enter(incoming, knows) else {
 			continue;
 		};
 		let serving = serving.clone();
 		connections.spawn(async move {
-			if let Err(error) = welcome(serving, incoming, place).await {
+			if let Err(error) = welcome(serving, incoming, permit).await {
 				tracing::debug!("connection: {error:#}");
 			}
 		});
@@ -164,11 +164,11 @@ pub async fn accept(serving: Serving, doorkeeper: Doorkeeper, tunnels: Door) {
 }
 
 /// Accepts a connection, unless its agent has the maximum number.
-async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut place: Place) -> Result<()> {
+async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut permit: Permit) -> Result<()> {
 	let accepting = incoming.accept()?;
 	let connection = tokio::select! {
 		connection = accepting => connection?,
-		() = place.over() => return Ok(()),
+		() = permit.revoked() => return Ok(()),
 	};
 	if connection.alpn() != ALPN {
 		connection.close(1u32.into(), b"not seen to ask for the tunnel");
@@ -176,19 +176,19 @@ async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut place: Place) ->
 	}
 	let remote = AgentKey::from_raw(*connection.remote_id().as_bytes());
 	let origin = Origin {
-		range: place.origin(),
-		ip: place.ip(),
+		range: permit.origin(),
+		ip: permit.ip(),
 	};
 	if serving.standing(&remote).is_none() {
 		tokio::select! {
 			met = serving.meet(&connection, remote, origin) => met?,
-			() = place.over() => (),
+			() = permit.revoked() => (),
 		}
 	}
 	let member = serving
 		.standing(&remote)
 		.and_then(|standing| Member::take(&serving.members, remote, standing));
-	drop(place);
+	drop(permit);
 	let Some(member) = member else {
 		connection.close(1u32.into(), b"no place");
 		return Ok(());
@@ -237,7 +237,7 @@ async fn converse(
 				});
 			},
 			Some(_) = streams.join_next() => (),
-			() = member.over() => return Ok(Ended::GaveWay),
+			() = member.withdrawn() => return Ok(Ended::GaveWay),
 		}
 	}
 }
@@ -293,7 +293,7 @@ impl Serving {
 		let request: Request = timeout(MESSAGE_TIME, wire::read(&mut recv, MAX_REQUEST)).await??;
 		match request {
 			Request::Push(push) => {
-				let reply = self.inbox.hear(&remote, &push);
+				let reply = self.inbox.receive(&remote, &push);
 				reply_with(&mut send, &reply).await
 			}
 			Request::Introduce(introduction) => {
@@ -355,7 +355,7 @@ impl Serving {
 	fn may_open(
 		&self,
 		remote: &AgentKey,
-		which: &Which,
+		which: &ProofRequest,
 		resource: Resource,
 	) -> Result<(Arc<Proof>, OpeningPlace), Refusal> {
 		let proof = self.jobs.proof(remote, which)?;
@@ -564,7 +564,7 @@ impl Member {
 	}
 
 	/// Waits until the place is withdrawn.
-	async fn over(&mut self) {
+	async fn withdrawn(&mut self) {
 		match self {
 			Self::Committee { .. } => std::future::pending().await,
 			Self::Admitted { kept, .. } => {

@@ -8,7 +8,7 @@ use kaisar_agent::{
 	fuzzing::{CHALLENGE, Opened, TARGETS, TRIAL_SEED, job},
 	peer::{
 		endpoint::Peers,
-		wire::{Introduced, Introduction, Push, Refusal, Request, RootsReply, Trial, Which},
+		wire::{Introduced, Introduction, ProofRequest, Push, Refusal, Request, RootsReply, Trial},
 	},
 	trial::{
 		hash,
@@ -64,7 +64,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let pair = ed25519::Pair::from_seed(&[1; 32]);
 	let checker: CheckerKey = sr25519::Pair::from_seed(&[2; 32]).public().into();
 	let signature = AgentSignature::from_raw([3; 64]);
-	let which = Which {
+	let which = ProofRequest {
 		genesis: H256::repeat_byte(1),
 		round: 4,
 		seed: TRIAL_SEED,

@@ -1,4 +1,4 @@
-//! The cases, each in a process with a driver of its own.
+//! The cases, each in its own process with its own driver.
 
 use kaisar_agent::{
 	gpu::{self, Choice, Kernels, Options},
@@ -19,7 +19,7 @@ const SIZE: Size = Size {
 	turns: 3,
 };
 
-/// Trials of a GPU that is lost in one of them.
+/// Number of trials on a GPU that is lost in one of them.
 const RUNS: usize = 8;
 
 /// Runs a case by its name.
@@ -76,7 +76,7 @@ fn device() -> Arc<dyn Device> {
 	devices().pop().expect("the emulated driver shows a GPU")
 }
 
-/// The GPU, whose kernels that compete are those that EXPECTED names, in any order.
+/// Returns the GPU, and checks that its competing kernels are those in EXPECTED, in any order.
 fn expected() -> Arc<dyn Device> {
 	let expected = std::env::var("EXPECTED").unwrap();
 	let mut expected: Vec<&str> = expected.split('|').collect();
@@ -120,7 +120,7 @@ fn is_believed(ran: &Ran, shown: &[u8], size: Size) {
 	assert_eq!(marks.as_deref(), Ok(ran.marks()));
 }
 
-/// A trial and its openings, against the reference.
+/// Compares a trial and its openings with the reference.
 fn whole(device: &dyn Device, size: Size) {
 	let here = run_of(vec![filled(&Processor, 0, size).unwrap()], size).unwrap();
 	let window = filled(device, 0, size).unwrap();
@@ -130,18 +130,23 @@ fn whole(device: &dyn Device, size: Size) {
 	let shown = opened(&there);
 	assert!(shown == opened(&here));
 	is_believed(&there, &shown, size);
-	// After the memory was given back it is filled again.
+	// Released memory is refilled.
 	there.release();
 	assert!(opened(&there) == shown);
 	assert!(device.copy_gbps().unwrap() > 0.0);
 }
 
-/// Rates of a window's parts of the work; the openings of its run are what they were.
+/// Measures the parts of a window's work, which must not change the openings of its run.
 fn measured(device: &dyn Device) {
 	let window = filled(device, 0, SIZE).unwrap();
 	let ran = run_of(vec![window.clone()], SIZE).unwrap();
 	let shown = opened(&ran);
-	assert!(window.product_gops().unwrap().is_some_and(|gops| gops > 0.0));
+	assert!(
+		window
+			.product_gops()
+			.unwrap()
+			.is_some_and(|gops| gops > 0.0)
+	);
 	assert!(window.reads_gbps().unwrap().is_some_and(|gbps| gbps > 0.0));
 	let parts = window.part_gbps(SIZE.window).unwrap();
 	assert_eq!(parts.len(), SIZE.window as usize);
@@ -149,18 +154,18 @@ fn measured(device: &dyn Device) {
 	assert!(opened(&ran) == shown);
 }
 
-/// Where CUDA's way does not work, the same GPU is used through Vulkan. Software plays it: it has the UUID of the one that
-/// CUDA's driver shows.
+/// If CUDA does not work, the same GPU is used through Vulkan. Here software Vulkan stands in for it, with
+/// the UUID that CUDA's driver shows.
 fn fallback() {
 	let software = |kernels| Options {
 		choice: Choice::Software,
 		kernels,
 		..Default::default()
 	};
-	// Without CUDA, which portable kernels leave out.
+	// Without CUDA, which portable kernels exclude.
 	let vulkan = gpu::cards(&software(Kernels::Portable)).unwrap();
-	let uuid = vulkan[0].uuid.expect("Mesa tells a UUID").to_string();
-	// SAFETY: nothing else runs in this process yet that reads or writes variables.
+	let uuid = vulkan[0].uuid.expect("Mesa reports a UUID").to_string();
+	// SAFETY: no other thread of this process reads or writes variables yet.
 	unsafe { std::env::set_var("KAISAR_EMULATED_UUID", uuid) };
 	let cards = gpu::cards(&software(Kernels::Fastest)).unwrap();
 	assert_eq!(
@@ -179,14 +184,14 @@ fn fallback() {
 	run_of(vec![filled(&*devices[0], 0, size).unwrap()], size).unwrap();
 }
 
-/// A GPU that fails once, somewhere in a fill, a run or openings: it is opened again, and right.
+/// A GPU that fails once, somewhere in a fill, a run or openings, is reopened, and its results are correct.
 fn lost() {
 	let device = device();
 	let here = run_of(vec![filled(&Processor, 0, SIZE).unwrap()], SIZE).unwrap();
 	let mut runs_lost = 0;
-	// Enough to come to the failure, and beyond.
+	// Enough to reach the failure and beyond.
 	for _ in 0..RUNS {
-		// What is lost in a fill or in openings is done again by itself.
+		// Work lost in a fill or in openings is repeated automatically.
 		let ran = filled(&*device, 0, SIZE).and_then(|window| run_of(vec![window], SIZE));
 		match ran {
 			Ok(ran) => {
@@ -203,7 +208,7 @@ fn lost() {
 	assert!(runs_lost <= 1, "lost {runs_lost} times");
 }
 
-/// A GPU whose trees are damaged from some launch on.
+/// A GPU whose trees are corrupted from some launch on.
 fn damaged() {
 	let device = device();
 	for _ in 0..RUNS {
@@ -213,10 +218,10 @@ fn damaged() {
 			return;
 		}
 	}
-	panic!("nothing was found");
+	panic!("the corruption was not detected");
 }
 
-/// There is room for less than was asked for.
+/// There is less room than requested.
 fn little() {
 	let device = device();
 	let asked = 400;
@@ -224,7 +229,7 @@ fn little() {
 	let got = window.matrices();
 	assert!((50..asked).contains(&got), "{got}");
 	drop(window);
-	// What it took is free again.
+	// Its memory is free again.
 	run_of(vec![filled(&*device, 0, SIZE).unwrap()], SIZE).unwrap();
 }
 

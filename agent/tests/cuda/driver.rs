@@ -14,7 +14,7 @@ pub fn on(capability: &str) -> Variable<'_> {
 	("KAISAR_EMULATED_DEVICES", capability)
 }
 
-/// Runs a case in a process that finds the emulated driver, and returns all that it says.
+/// Runs a case in a process that loads the emulated driver, and returns all its output.
 pub fn in_process(case: &str, variables: &[Variable<'_>]) -> String {
 	let old = variables.iter().any(|(name, _)| *name == "OLD_LIBRARY");
 	let output = Command::new(std::env::current_exe().unwrap())
@@ -34,8 +34,8 @@ pub fn in_process(case: &str, variables: &[Variable<'_>]) -> String {
 	said
 }
 
-/// Builds a program of the emulator's folder, with the driver's library or with the emulator itself, runs it, and expects
-/// that it succeeds.
+/// Builds a program of the emulator's folder, with the driver's library or with the emulator itself, and
+/// runs it. Panics if either fails.
 pub fn program(name: &str, sources: &[&str], arguments: &[&str]) {
 	let folder = built(false);
 	let emulator = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/emulator");
@@ -60,7 +60,8 @@ pub fn program(name: &str, sources: &[&str], arguments: &[&str]) {
 	}
 }
 
-/// Builds the driver's library, and returns its folder. `old` leaves out what drivers before CUDA 11.8 lack.
+/// Builds the driver's library, and returns its folder. `old` omits the functions that drivers before CUDA
+/// 11.8 lack.
 fn built(old: bool) -> PathBuf {
 	static BUILT: LazyLock<[PathBuf; 2]> = LazyLock::new(|| [build(false), build(true)]);
 	BUILT[usize::from(old)].clone()

@@ -1,27 +1,27 @@
 //! The CUDA backend on an emulated driver: the agent's own code loads the stub of `libcuda.so.1` in
-//! `agent/cuda/emulator`, which runs the kernels of `agent/cuda` on the processor. Each case runs in a process of its own,
-//! since a driver is loaded once.
+//! `agent/cuda/emulator`, which runs the kernels of `agent/cuda` on the processor. Each case runs in its own
+//! process, since a driver is loaded once.
 
 mod cases;
 mod driver;
 
 use driver::{in_process, on, program};
 
-/// Kernels of each kind of GPU, the plainest last.
+/// Kernels of Ampere and newer, the simplest last.
 const AMPERE: &str = "CUDA, Ampere's units, 128 × 256|CUDA, Ampere's units, 256 × 128|CUDA, Ampere's units, 128 × 128";
 const TURING: &str = "CUDA, Turing's units, 128 × 256|CUDA, Turing's units, 256 × 128";
 const HOPPER: &str =
 	"CUDA, Hopper's units, 128 × 256|CUDA, Hopper's units, 128 × 256, copies apart";
 
-/// The cases, by name, for the processes that run them.
+/// Runs a case by name, in the process for it.
 #[test]
 #[ignore = "a case of another test, which runs it on an emulated driver"]
 fn case() {
 	cases::run(&std::env::var("KAISAR_CASE").expect("the tests of this file run it"));
 }
 
-/// Every kernel by itself, at all its shapes and in many orders, against plain code; and kernels with faults, which must be
-/// found.
+/// Runs every kernel by itself, at all its shapes and in many orders, against plain code; and kernels with
+/// faults, which must be detected.
 #[test]
 fn the_kernels_on_the_emulator() {
 	let sources = [
@@ -34,7 +34,7 @@ fn the_kernels_on_the_emulator() {
 	program("kernels", &sources, &[]);
 }
 
-/// The stub is what a driver is.
+/// The stub behaves like a driver.
 #[test]
 fn the_emulated_driver() {
 	program("driver", &["test-driver.cpp"], &["../ptx"]);
@@ -61,7 +61,7 @@ fn larger_matrices_too() {
 
 #[test]
 fn an_old_driver_gets_what_it_reads_and_says_what_is_missing() {
-	// A driver before CUDA 11.8 knows neither Hopper's kernels nor kernels that begin early.
+	// A driver before CUDA 11.8 supports neither Hopper's kernels nor early starts.
 	let said = in_process(
 		"opened",
 		&[
@@ -88,7 +88,7 @@ fn an_old_driver_gets_what_it_reads_and_says_what_is_missing() {
 		&[on("8.6"), ("KAISAR_EMULATED_DRIVER", "10020")],
 	);
 	assert!(said.contains("450.36.06"), "{said}");
-	// Without the functions that newer drivers have.
+	// Without the functions of newer drivers.
 	in_process(
 		"whole",
 		&[
@@ -121,7 +121,7 @@ fn a_kernel_that_is_wrong_is_not_used() {
 	for wrong in ["fill", "tree", "walk", "gather"] {
 		let said = in_process("not_opened", &[on("9.0"), ("KAISAR_EMULATED_WRONG", wrong)]);
 		assert!(
-			said.contains("a small trial on it does not come to what it should"),
+			said.contains("its results in a small trial differ from the processor's"),
 			"{wrong}: {said}"
 		);
 	}
@@ -135,25 +135,25 @@ fn where_cuda_fails_vulkan_is_used() {
 
 #[test]
 fn a_kernel_that_is_wrong_later_is_found_out_by_its_roots() {
-	// The running hash that the GPU makes is compared with what follows from the roots, which it makes too: the root of a
-	// tree that is damaged fits neither.
+	// The GPU's running hash is compared with the one that follows from its roots: a corrupted tree's root
+	// does not match.
 	let said = in_process(
 		"damaged",
 		&[on("8.6"), ("KAISAR_EMULATED_WRONG", "tree:600")],
 	);
 	assert!(
-		said.contains("its running hash contradicts its roots"),
+		said.contains("its running hash does not follow from its roots"),
 		"{said}"
 	);
 }
 
 #[test]
 fn a_gpu_that_is_lost_is_opened_again() {
-	// 700 is an illegal address, 719 a failed launch: nothing works in that context any more.
+	// 700 is an illegal address, 719 a failed launch: the context is unusable afterwards.
 	for failure in ["walk:300:700", "tree:700:719", "cuMemcpyDtoH_v2:200:719"] {
 		let said = in_process("lost", &[on("8.6"), ("KAISAR_EMULATED_FAIL", failure)]);
 		assert!(
-			said.contains("a GPU that was lost is opened again"),
+			said.contains("reopening a GPU that was lost"),
 			"{failure}: {said}"
 		);
 	}

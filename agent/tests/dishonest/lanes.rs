@@ -11,7 +11,7 @@ use kaisar_agent::trial::{
 	job::{Job, Sizes},
 	judge,
 	lane::{Cells, Filled, Lane, Run, WORDS, Way, keys_of},
-	memory::Memory,
+	memory::MappedMemory,
 	part::{Part, Resource},
 	processor::{Proof, verify},
 	proof::Challenge,
@@ -103,8 +103,8 @@ fn start(job: &Job) -> Hash {
 }
 
 /// The whole memory of a job.
-fn memory(job: &Job, sizes: &Sizes) -> Arc<Memory> {
-	let mut memory = Memory::new(sizes.pages).unwrap();
+fn memory(job: &Job, sizes: &Sizes) -> Arc<MappedMemory> {
+	let mut memory = MappedMemory::new(sizes.pages).unwrap();
 	assert!(memory.fill(&job.base(), || true));
 	Arc::new(memory)
 }
@@ -363,14 +363,14 @@ impl Cells for Skipping<'_> {
 /// Lanes that leave out legs, and open the work that they ran.
 struct Lazy {
 	job: Job,
-	memory: Arc<Memory>,
+	memory: Arc<MappedMemory>,
 	each: u32,
 	made_up: u64,
 	proof: Proof,
 }
 
 impl Lazy {
-	fn run(job: &Job, memory: &Arc<Memory>, each: u32, made_up: u64) -> Self {
+	fn run(job: &Job, memory: &Arc<MappedMemory>, each: u32, made_up: u64) -> Self {
 		let size = job.processor(&job.plan());
 		let run = |number| {
 			let cells = &mut Self::cells(memory, each, made_up);
@@ -386,7 +386,7 @@ impl Lazy {
 		}
 	}
 
-	fn cells(memory: &Memory, each: u32, made_up: u64) -> Skipping<'_> {
+	fn cells(memory: &MappedMemory, each: u32, made_up: u64) -> Skipping<'_> {
 		Skipping {
 			inner: Filled(memory.cells()),
 			leg: 0,

@@ -11,8 +11,8 @@ use kaisar_agent::{
 	peer::{
 		endpoint::Peers,
 		wire::{
-			self, Introduced, Introduction, MAX_REPLY, OpeningsReply, Push, Refusal, Request,
-			RootsReply, Trial, Which,
+			self, Introduced, Introduction, MAX_REPLY, OpeningsReply, ProofRequest, Push, Refusal,
+			Request, RootsReply, Trial,
 		},
 	},
 	trial::{
@@ -30,8 +30,8 @@ use kaisar_primitives::{
 use sp_core::{H256, Pair};
 use std::{sync::Arc, time::Duration};
 
-fn which(world: &World, checker: u8) -> Which {
-	Which {
+fn which(world: &World, checker: u8) -> ProofRequest {
+	ProofRequest {
 		genesis: world.genesis,
 		round: 4,
 		seed: world.seed,

@@ -406,7 +406,7 @@ async fn a_receipt_of_another_key_is_none() {
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
 	let act = async |send: &mut iroh::endpoint::SendStream, request| {
 		if let wire::Request::Hello(which) = request {
-			let payload = wire::Which {
+			let payload = wire::ProofRequest {
 				checker: checker_key(CHECKERS[1]),
 				..which.clone()
 			}

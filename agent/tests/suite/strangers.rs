@@ -10,7 +10,8 @@ use kaisar_agent::{
 	peer::{
 		endpoint::Peers,
 		wire::{
-			self, ALPN, CLOSE_ROOM, Introduced, MAX_REQUEST, Push, Refusal, Request, Trial, Which,
+			self, ALPN, CLOSE_ROOM, Introduced, MAX_REQUEST, ProofRequest, Push, Refusal, Request,
+			Trial,
 		},
 	},
 	trial::part::Part,
@@ -56,7 +57,7 @@ async fn a_stranger_holds_a_place_for_seconds_and_may_only_introduce_itself() {
 	}
 
 	// Its other requests are refused, and its connection is closed.
-	let which = Which {
+	let which = ProofRequest {
 		genesis: world.genesis,
 		round: 4,
 		seed: world.seed,

@@ -519,7 +519,9 @@ pub async fn rogue(
 	}
 }
 
-pub fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
+pub fn receipt(
+	which: &wire::ProofRequest,
+) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
 	Ok(pair(WORKER).sign(&which.receipt_payload()))
 }
 

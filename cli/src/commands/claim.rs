@@ -3,7 +3,7 @@
 use super::{Context, counted, kai};
 use crate::{
 	amount::Kai,
-	chain::{At, Done},
+	chain::{BlockState, IncludedCall},
 	failure::{Failure, Result},
 	types::PoolId,
 	views,
@@ -79,7 +79,7 @@ impl Claim {
 }
 
 /// Returns the amounts that an account can claim as owner, operator and member.
-pub async fn of_account(at: &At, account: AccountId32) -> Result<Claims> {
+pub async fn of_account(at: &BlockState, account: AccountId32) -> Result<Claims> {
 	let workers = views::workers_of(at, account).await?;
 	let mut owned = views::of_each(workers, |worker| async move {
 		Ok((
@@ -99,7 +99,7 @@ pub async fn of_account(at: &At, account: AccountId32) -> Result<Claims> {
 }
 
 /// Returns the amounts that an account can claim from one worker, as its owner and as a member.
-pub async fn from_worker(at: &At, worker: u32, account: AccountId32) -> Result<Claims> {
+pub async fn from_worker(at: &BlockState, worker: u32, account: AccountId32) -> Result<Claims> {
 	let pool = PoolId::Worker(worker);
 	let owned = match views::worker(at, worker).await? {
 		Some(record) if record.owner != account => Kai(0),
@@ -184,7 +184,7 @@ struct Got {
 }
 
 impl Got {
-	fn add(&mut self, done: &Done) -> Result<()> {
+	fn add(&mut self, done: &IncludedCall) -> Result<()> {
 		#[derive(DecodeAsType)]
 		#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 		struct Claimed {

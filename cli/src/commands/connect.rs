@@ -2,7 +2,7 @@
 
 use super::{
 	Context,
-	orders::{find, over},
+	orders::{find, order_over},
 };
 use crate::{
 	chain::Chain,
@@ -225,7 +225,7 @@ impl Connection<'_> {
 			}
 			match found.order.state {
 				OrderState::Active => return Ok(found),
-				OrderState::Closing | OrderState::Closed { .. } => return Err(over(&found)),
+				OrderState::Closing | OrderState::Closed { .. } => return Err(order_over(&found)),
 				OrderState::Matching | OrderState::Deploying => (),
 			}
 			progress.say(format!(

@@ -11,7 +11,7 @@ mod wallets;
 use crate::{
 	amount::Kai,
 	args::{Cli, Command, Common},
-	chain::{Chain, Done, Patience},
+	chain::{Chain, IncludedCall, InclusionWait},
 	classes,
 	failure::{Failure, Result},
 	output::{self, Align, Output},
@@ -42,10 +42,10 @@ impl Context {
 	}
 
 	/// Returns how long to wait for a call, and for which state of its block.
-	fn patience(&self) -> Patience {
-		Patience {
+	fn inclusion_wait(&self) -> InclusionWait {
+		InclusionWait {
 			finalized: self.common.finalized,
-			limit: self.common.call_timeout(),
+			timeout: self.common.call_timeout(),
 		}
 	}
 
@@ -55,12 +55,12 @@ impl Context {
 		chain: &Chain,
 		wallet: &Wallet,
 		call: &DynamicPayload<Data>,
-	) -> Result<Done> {
-		chain.submit(wallet, call, self.patience()).await
+	) -> Result<IncludedCall> {
+		chain.submit(wallet, call, self.inclusion_wait()).await
 	}
 
 	/// Prints the outcome of a call: `text`, or `facts` in JSON with the call's block, extrinsic and fee.
-	fn done(&self, done: &Done, facts: serde_json::Value, text: &str) -> Result<()> {
+	fn done(&self, done: &IncludedCall, facts: serde_json::Value, text: &str) -> Result<()> {
 		let mut document = json!({
 			"block": done.block,
 			"block_hash": done.block_hash,

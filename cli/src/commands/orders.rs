@@ -4,7 +4,7 @@ use super::{Context, kai};
 use crate::{
 	amount::{Kai, Share},
 	args::{self, Machine, Term},
-	chain::{At, Chain},
+	chain::{BlockState, Chain},
 	classes,
 	failure::{Failure, Result},
 	output::{self, Align, Facts, Progress, table, when},
@@ -108,7 +108,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 		),
 	);
 	let done = context.submit(&chain, &wallet, &call).await?;
-	let Placed { order } = done.must("Orders", "OrderPlaced")?;
+	let Placed { order } = done.expect_event("Orders", "OrderPlaced")?;
 	if args.wait {
 		let placed = wait(context, &chain, order)
 			.await
@@ -148,11 +148,11 @@ async fn wait(context: &Context, chain: &Chain, order: u32) -> Result<Order> {
 		// After a reorganization the order can be missing from the best chain for some blocks.
 		if let Some(found) = views::order(&at, order).await? {
 			state = Some(found.order.state);
-			progress.say(said(&found, at.number()));
+			progress.say(progress_text(&found, at.number()));
 			match found.order.state {
 				OrderState::Matching | OrderState::Deploying => (),
 				OrderState::Active => return Ok(found),
-				OrderState::Closing | OrderState::Closed { .. } => return Err(over(&found)),
+				OrderState::Closing | OrderState::Closed { .. } => return Err(order_over(&found)),
 			}
 		}
 		at = timeout_at(deadline, blocks.next())
@@ -162,7 +162,7 @@ async fn wait(context: &Context, chain: &Chain, order: u32) -> Result<Order> {
 }
 
 /// Describes the step that an order is waiting for.
-fn said(order: &Order, now: u32) -> String {
+fn progress_text(order: &Order, now: u32) -> String {
 	let id = order.id;
 	match (order.order.state, order.order.worker) {
 		(OrderState::Matching, _) => format!("order {id}: Matching, waiting for a worker"),
@@ -175,7 +175,7 @@ fn said(order: &Order, now: u32) -> String {
 }
 
 /// Reports an ended order to a command that waited for it.
-pub fn over(order: &Order) -> Failure {
+pub fn order_over(order: &Order) -> Failure {
 	let id = order.id;
 	match order.order.state {
 		OrderState::Closed { reason } => {
@@ -344,15 +344,15 @@ async fn act<Data: subxt::ext::scale_encode::EncodeAsFields>(
 }
 
 /// Returns the given limit, by default the price plus [`SLACK`].
-fn limit(told: Option<Kai>, price: Kai) -> Result<Kai> {
+fn limit(given: Option<Kai>, price: Kai) -> Result<Kai> {
 	let with_slack = || Some(Kai(price.0.checked_add(SLACK.of_up(price)?.0)?));
-	told.or_else(with_slack).ok_or_else(|| {
+	given.or_else(with_slack).ok_or_else(|| {
 		Failure::usage(format!("the price plus {SLACK} overflows")).advise("give --max-price")
 	})
 }
 
 /// Returns an order, or fails if the chain does not have it.
-pub async fn find(at: &At, order: u32) -> Result<Order> {
+pub async fn find(at: &BlockState, order: u32) -> Result<Order> {
 	views::order(at, order).await?.ok_or_else(|| {
 		Failure::not_found(format!("order {order} does not exist"))
 			.advise("`kaisar orders --all` lists yours; the chain keeps closed orders for a week")

@@ -4,7 +4,7 @@ use super::{Context, counted, kai, no_worker, plot};
 use crate::{
 	amount::{Kai, Share},
 	args::{AmountOrAll, Register},
-	chain::At,
+	chain::BlockState,
 	classes,
 	failure::{Failure, Result},
 	keys::{self, Keys},
@@ -68,7 +68,7 @@ pub async fn register(context: &Context, args: &Register) -> Result<()> {
 	struct Registered {
 		worker: u32,
 	}
-	let Registered { worker } = done.must("Providers", "WorkerRegistered")?;
+	let Registered { worker } = done.expect_event("Providers", "WorkerRegistered")?;
 	context.done(
 		&done,
 		json!({
@@ -199,7 +199,7 @@ pub async fn unstake(context: &Context, worker: u32, amount: AmountOrAll) -> Res
 		amount: Kai,
 		until: u32,
 	}
-	let Unstaked { amount, until } = done.must("Providers", "Unstaked")?;
+	let Unstaked { amount, until } = done.expect_event("Providers", "Unstaked")?;
 	context.done(
 		&done,
 		json!({ "worker": worker, "amount": amount, "until": until }),
@@ -212,7 +212,12 @@ pub async fn unstake(context: &Context, worker: u32, amount: AmountOrAll) -> Res
 }
 
 /// Returns all stake that an account can take out of a worker's pool.
-async fn all_of(at: &At, worker: u32, record: &Worker, account: AccountId32) -> Result<Kai> {
+async fn all_of(
+	at: &BlockState,
+	worker: u32,
+	record: &Worker,
+	account: AccountId32,
+) -> Result<Kai> {
 	let amount = if record.owner == account {
 		// The owner's minimum stays as long as the worker is registered.
 		let least = record.minimum.unwrap_or_default();
@@ -326,7 +331,7 @@ async fn act<Data: EncodeAsFields>(
 }
 
 /// Returns a worker, or fails if it does not exist.
-pub async fn find(at: &At, worker: u32) -> Result<Worker> {
+pub async fn find(at: &BlockState, worker: u32) -> Result<Worker> {
 	views::worker(at, worker)
 		.await?
 		.ok_or_else(|| no_worker(worker))

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
 	amount::Kai,
-	chain::At,
+	chain::BlockState,
 	classes,
 	failure::Result,
 	output::{Align, Facts, bold, table, time, when},
@@ -202,7 +202,7 @@ impl Mine {
 	}
 }
 
-async fn mine(at: &At, worker: u32, account: AccountId32) -> Result<Mine> {
+async fn mine(at: &BlockState, worker: u32, account: AccountId32) -> Result<Mine> {
 	let delegation = views::delegation(at, worker, account).await?;
 	let claims = claim::from_worker(at, worker, account).await?;
 	let member = claims

@@ -28,7 +28,7 @@ fn seen<Theirs: codec::Encode + scale_info::TypeInfo + 'static, Ours: DecodeAsTy
 }
 
 /// Encodes a value of this program and decodes it as the chain does.
-fn told<Theirs: codec::Decode + scale_info::TypeInfo + 'static>(
+fn as_theirs<Theirs: codec::Decode + scale_info::TypeInfo + 'static>(
 	ours: &impl EncodeAsType,
 ) -> Theirs {
 	let (id, types) = register::<Theirs>();
@@ -58,7 +58,7 @@ fn arguments_are_encoded_as_the_chain_expects() {
 		min_driver: Some(570),
 		min_cuda: Some(Cuda(1_208)),
 	};
-	let theirs: order::Requirement = told(&requirement);
+	let theirs: order::Requirement = as_theirs(&requirement);
 	assert_eq!(
 		(theirs.gpu_class, theirs.gpu_count, theirs.region),
 		(11, 2, Some(*b"DE"))
@@ -82,32 +82,35 @@ fn arguments_are_encoded_as_the_chain_expects() {
 		(Plan::Month, order::Plan::Month),
 		(Plan::Quarter, order::Plan::Quarter),
 	] {
-		assert_eq!(told::<order::Plan>(&ours), theirs);
+		assert_eq!(as_theirs::<order::Plan>(&ours), theirs);
 	}
 	for (ours, theirs) in [
 		(Issue::Unreachable, order::Issue::Unreachable),
 		(Issue::NotServing, order::Issue::NotServing),
 		(Issue::Other, order::Issue::Other),
 	] {
-		assert_eq!(told::<order::Issue>(&ours), theirs);
+		assert_eq!(as_theirs::<order::Issue>(&ours), theirs);
 	}
 	let image: Image = "nginx:1.27".parse().expect("it is an image");
-	let order::Image::Reference(reference) = told(&image) else {
+	let order::Image::Reference(reference) = as_theirs(&image) else {
 		panic!("it is a reference");
 	};
 	assert_eq!(reference.to_vec(), b"nginx:1.27");
 	assert_eq!(
-		told::<order::Image>(&Image::Template(7)),
+		as_theirs::<order::Image>(&Image::Template(7)),
 		order::Image::Template(7)
 	);
 	let key = Key([9; 32]);
-	assert_eq!(told::<order::ClientKey>(&key).0, key.0);
+	assert_eq!(as_theirs::<order::ClientKey>(&key).0, key.0);
 	assert_eq!(
-		told::<kaisar_primitives::Balance>(&Kai(u128::MAX)),
+		as_theirs::<kaisar_primitives::Balance>(&Kai(u128::MAX)),
 		u128::MAX
 	);
-	assert_eq!(told::<codec::Compact<u128>>(&Kai(5)), codec::Compact(5));
-	let share: sp_runtime::Perbill = told(&Share(75_000_000));
+	assert_eq!(
+		as_theirs::<codec::Compact<u128>>(&Kai(5)),
+		codec::Compact(5)
+	);
+	let share: sp_runtime::Perbill = as_theirs(&Share(75_000_000));
 	assert_eq!(share, sp_runtime::Perbill::from_parts(75_000_000));
 
 	let spec = WorkerSpec {
@@ -123,7 +126,7 @@ fn arguments_are_encoded_as_the_chain_expects() {
 		driver: 570,
 		cuda: Cuda(1_208),
 	};
-	let theirs: kaisar_primitives::WorkerSpec = told(&spec);
+	let theirs: kaisar_primitives::WorkerSpec = as_theirs(&spec);
 	assert_eq!(seen::<_, WorkerSpec>(&theirs), spec);
 	assert_eq!((theirs.upload_mbps, theirs.region), (1_000, *b"FR"));
 	assert_eq!((theirs.driver, theirs.cuda), (570, 1_208));
@@ -132,9 +135,9 @@ fn arguments_are_encoded_as_the_chain_expects() {
 		key: vec![1; 64],
 		agent: vec![2; 64],
 	};
-	let theirs: kaisar_primitives::KeyProof = told(&proof);
+	let theirs: kaisar_primitives::KeyProof = as_theirs(&proof);
 	assert_eq!((theirs.key.0, theirs.agent.0), ([1; 64], [2; 64]));
-	let pool: kaisar_primitives::PoolId = told(&PoolId::Checker(3));
+	let pool: kaisar_primitives::PoolId = as_theirs(&PoolId::Checker(3));
 	assert_eq!(pool, kaisar_primitives::PoolId::Checker(3));
 }
 

@@ -116,7 +116,7 @@ use sp_runtime::{
 };
 
 /// The log target of this pallet.
-const LOG_TARGET: &str = "runtime::checkers";
+pub(crate) const LOG_TARGET: &str = "runtime::checkers";
 
 /// Balances of [`Config::Currency`].
 pub type BalanceOf<T> =

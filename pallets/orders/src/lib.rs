@@ -97,7 +97,7 @@ use sp_runtime::{
 };
 
 /// The log target of this pallet.
-pub const LOG_TARGET: &str = "runtime::orders";
+pub(crate) const LOG_TARGET: &str = "runtime::orders";
 
 /// The record of an order of this runtime.
 pub type OrderOf<T> = Order<<T as frame_system::Config>::AccountId>;

@@ -93,7 +93,7 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	};
 	// An agent that reports another order has not caught up yet.
 	if report.order == Some(id) {
-		tell::<T>(key, id, &order, report.state, now);
+		submit_state::<T>(key, id, &order, report.state, now);
 	}
 }
 
@@ -122,8 +122,8 @@ fn nothing_to_run<T: Config>(
 	until: Timestamp,
 ) {
 	let name = idle_key(worker);
-	let told = read::<BlockNumber>(&name);
-	if told.is_some_and(|at| now >= at && now - at < IDLE) {
+	let informed_at = read::<BlockNumber>(&name);
+	if informed_at.is_some_and(|at| now >= at && now - at < IDLE) {
 		return;
 	}
 	let Some(agent) = Agent::of(key.as_ref(), now, until) else {
@@ -183,7 +183,7 @@ fn deployment<T: Config>(
 }
 
 /// Submits the state of an order's container, if that changes the order.
-fn tell<T: Config>(
+fn submit_state<T: Config>(
 	key: &WorkerKey,
 	id: OrderId,
 	order: &OrderOf<T>,

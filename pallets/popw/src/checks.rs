@@ -13,16 +13,16 @@ use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
 
 /// The effect of an attestation, for its weight.
-pub(crate) enum Attest {
+pub(crate) enum AttestEffect {
 	/// It opened a check, whose committee took `draws` draws.
 	Opened { draws: u32 },
 	/// It closed an earlier check, and did nothing more.
-	Touched(Closed),
+	Touched(ClosedCounts),
 }
 
 /// Counts of the checks that a call closed, for its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Closed {
+pub(crate) struct ClosedCounts {
 	/// Checks that only confirmed the known facts.
 	pub confirming: u32,
 	/// All other checks.
@@ -31,7 +31,7 @@ pub(crate) struct Closed {
 	pub observers: Weight,
 }
 
-impl Closed {
+impl ClosedCounts {
 	pub(crate) fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
@@ -64,10 +64,10 @@ impl<T: Config> Pallet<T> {
 		worker: WorkerId,
 		round: RoundIndex,
 		root: [u8; 32],
-	) -> Result<Attest, DispatchError> {
+	) -> Result<AttestEffect, DispatchError> {
 		let closed = Self::close_if_over(worker, None);
-		if closed != Closed::default() {
-			return Ok(Attest::Touched(closed));
+		if closed != ClosedCounts::default() {
+			return Ok(AttestEffect::Touched(closed));
 		}
 		let (round, due) = Self::ensure_attest(worker, round)?;
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
@@ -122,7 +122,7 @@ impl<T: Config> Pallet<T> {
 			root,
 			committee,
 		});
-		Ok(Attest::Opened { draws })
+		Ok(AttestEffect::Opened { draws })
 	}
 
 	/// Makes every check of `report_absent`. Returns also whether the worker was rented.
@@ -147,7 +147,7 @@ impl<T: Config> Pallet<T> {
 		round: RoundIndex,
 	) -> Result<Weight, DispatchError> {
 		let closed = Self::close_if_over(worker, None);
-		if closed != Closed::default() {
+		if closed != ClosedCounts::default() {
 			return Ok(Self::weight_of_closing(&closed));
 		}
 		let (round, rented) = Self::ensure_absent(worker, round)?;
@@ -199,12 +199,15 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn do_finalize(
 		workers: &[WorkerId],
 		finder: Option<&T::AccountId>,
-	) -> Result<Closed, DispatchError> {
-		let mut closed = Closed::default();
+	) -> Result<ClosedCounts, DispatchError> {
+		let mut closed = ClosedCounts::default();
 		for worker in workers {
 			closed.add(Self::close_if_over(*worker, finder));
 		}
-		ensure!(closed != Closed::default(), Error::<T>::NothingToFinalize);
+		ensure!(
+			closed != ClosedCounts::default(),
+			Error::<T>::NothingToFinalize
+		);
 		Ok(closed)
 	}
 
@@ -243,23 +246,27 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Returns the weight of closing checks outside a reveal.
-	pub(crate) fn weight_of_closing(closed: &Closed) -> Weight {
+	pub(crate) fn weight_of_closing(closed: &ClosedCounts) -> Weight {
 		T::WeightInfo::finalize(closed.confirming, closed.changing).saturating_add(closed.observers)
 	}
 
 	/// Closes the worker's check if it is over.
-	fn close_if_over(worker: WorkerId, finder: Option<&T::AccountId>) -> Closed {
+	fn close_if_over(worker: WorkerId, finder: Option<&T::AccountId>) -> ClosedCounts {
 		match LastChecks::<T>::get(worker) {
 			Some(LastCheck::Open(check)) if Self::now() > check.ends => {
 				Self::close(worker, check, finder)
 			}
-			_ => Closed::default(),
+			_ => ClosedCounts::default(),
 		}
 	}
 
 	/// Closes a check: tallies it, then notifies the registries and the observers. Each check is closed
 	/// once. `finder` is the account that closed an overdue check.
-	pub(crate) fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
+	pub(crate) fn close(
+		worker: WorkerId,
+		check: Check,
+		finder: Option<&T::AccountId>,
+	) -> ClosedCounts {
 		let info = T::Workers::info(worker, check.round);
 		let old = info.as_ref().and_then(|info| info.profile);
 		let bound = info.as_ref().map(|info| info.spec.bound());
@@ -343,7 +350,7 @@ impl<T: Config> Pallet<T> {
 			votes,
 		});
 		let confirms = info.is_some_and(|info| says_nothing_new(&info, &closing));
-		Closed {
+		ClosedCounts {
 			confirming: u32::from(confirms),
 			changing: u32::from(!confirms),
 			observers,

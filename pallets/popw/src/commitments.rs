@@ -6,7 +6,7 @@
 //! within an epoch. Rewards counts them as soon as the omission is noted, whether or not the operator still
 //! exists.
 
-use crate::{checks::Closed, pallet::*, rounds::Swept, *};
+use crate::{checks::ClosedCounts, pallet::*, rounds::SweepCounts, *};
 use frame_support::{ensure, traits::Get};
 use kaisar_math::committee::{batch_of, batches, unopened_seats};
 use kaisar_primitives::{
@@ -100,7 +100,7 @@ impl<T: Config> Pallet<T> {
 		batch: u16,
 		votes: &Votes,
 		salt: &[u8; 32],
-	) -> Result<Closed, DispatchError> {
+	) -> Result<ClosedCounts, DispatchError> {
 		let (round, info) = Self::ensure_reveal(operator, round, batch, votes, salt)?;
 		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
 
@@ -108,7 +108,7 @@ impl<T: Config> Pallet<T> {
 		Self::mutate_counters(operator, round.index, |counters| {
 			counters.opened = counters.opened.saturating_add(1);
 		});
-		let (mut counted, mut closed) = (0u32, Closed::default());
+		let (mut counted, mut closed) = (0u32, ClosedCounts::default());
 		for (worker, verdict) in votes {
 			if let Some(closes) = Self::vote(operator, round.index, batch, *worker, *verdict) {
 				counted = counted.saturating_add(1);
@@ -138,7 +138,7 @@ impl<T: Config> Pallet<T> {
 		batch: u16,
 		worker: WorkerId,
 		verdict: Verdict,
-	) -> Option<Closed> {
+	) -> Option<ClosedCounts> {
 		let Some(LastCheck::Open(mut check)) = LastChecks::<T>::get(worker) else {
 			return None;
 		};
@@ -157,7 +157,7 @@ impl<T: Config> Pallet<T> {
 			return Some(Self::close(worker, check, None));
 		}
 		LastChecks::<T>::insert(worker, LastCheck::Open(check));
-		Some(Closed::default())
+		Some(ClosedCounts::default())
 	}
 
 	/// Returns the counters of an operator in a round.
@@ -209,7 +209,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Removes the counters of a round that is over, page by page, and the commitments that were not opened
 	/// in it. Returns whether all are removed.
-	pub(crate) fn sweep_counters(round: RoundIndex, swept: &mut Swept) -> bool {
+	pub(crate) fn sweep_counters(round: RoundIndex, swept: &mut SweepCounts) -> bool {
 		// One iterator for all pages: it does not revisit those that it removed.
 		let mut pages = CountersOf::<T>::iter_prefix(round);
 		while !swept.is_full() {
@@ -232,7 +232,7 @@ impl<T: Config> Pallet<T> {
 		round: RoundIndex,
 		page: u32,
 		counters: &mut [Counters],
-		swept: &mut Swept,
+		swept: &mut SweepCounts,
 	) -> bool {
 		let first = page.saturating_mul(COUNTERS_PAGE);
 		for (operator, counters) in (first..).zip(counters) {

@@ -114,11 +114,11 @@ pub const SWEEP_UNOPENED: u32 = 64;
 pub const MAX_FINALIZE: u32 = 64;
 
 /// The log target of this pallet.
-pub const LOG_TARGET: &str = "runtime::popw";
+pub(crate) const LOG_TARGET: &str = "runtime::popw";
 
 #[frame_support::pallet]
 pub mod pallet {
-	use super::{checks::Attest, *};
+	use super::{checks::AttestEffect, *};
 	use alloc::vec::Vec;
 	use frame_support::{pallet_prelude::*, traits::Time};
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
@@ -474,8 +474,8 @@ pub mod pallet {
 		) -> DispatchResultWithPostInfo {
 			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			let weight = match Self::do_attest(signer, worker, round, root)? {
-				Attest::Opened { draws } => T::WeightInfo::attest(draws),
-				Attest::Touched(closed) => Self::weight_of_closing(&closed),
+				AttestEffect::Opened { draws } => T::WeightInfo::attest(draws),
+				AttestEffect::Touched(closed) => Self::weight_of_closing(&closed),
 			};
 			Ok(Some(weight).into())
 		}

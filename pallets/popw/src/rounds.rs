@@ -256,10 +256,10 @@ impl<T: Config> Pallet<T> {
 	///
 	/// Each kind of round is swept in order, on its own: a census can outlast a hundred spot rounds, whose
 	/// counters do not wait for its end.
-	pub(crate) fn sweep() -> Swept {
+	pub(crate) fn sweep() -> SweepCounts {
 		let (now, next) = (Self::now(), NextRound::<T>::get());
 		let before = SweptTo::<T>::get();
-		let (mut positions, mut swept) = (before, Swept::default());
+		let (mut positions, mut swept) = (before, SweepCounts::default());
 		for (kind, position) in (0..).zip(&mut positions) {
 			while !swept.is_full() {
 				let index = position.saturating_mul(2).saturating_add(kind);
@@ -282,7 +282,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Removes the list of the workers that attested in a round. Returns whether nothing is left of it.
-	fn sweep_list(round: RoundIndex, swept: &mut Swept) -> bool {
+	fn sweep_list(round: RoundIndex, swept: &mut SweepCounts) -> bool {
 		let count = AttestedCount::<T>::get(round);
 		if count == 0 {
 			return true;
@@ -305,14 +305,14 @@ impl<T: Config> Pallet<T> {
 
 /// The work of a block on the storage of past rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Swept {
+pub(crate) struct SweepCounts {
 	/// Pages removed, slots read, and rounds.
 	pub steps: u32,
 	/// Unopened commitments found.
 	pub unopened: u32,
 }
 
-impl Swept {
+impl SweepCounts {
 	pub(crate) fn step(&mut self) {
 		self.steps = self.steps.saturating_add(1);
 	}

@@ -22,7 +22,7 @@ pub struct Tally {
 	/// Whether votes of more than three quarters of the size found a fault that is slashed.
 	pub slashes: bool,
 	/// The hardware by vote; `None` if undecided.
-	found: Option<Found>,
+	found: Option<VotedHardware>,
 	/// Whether bandwidth and disk count.
 	full: bool,
 	/// Whether only presence and service count.
@@ -33,7 +33,7 @@ pub struct Tally {
 
 /// Hardware by vote, before it is bounded by the claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Found {
+struct VotedHardware {
 	profile: Profile,
 	/// Whether votes of more than half of the size have an opinion on the bandwidth. Otherwise no vote
 	/// agrees or disagrees about it: the profile has the current tier, lowered by one.
@@ -151,8 +151,8 @@ impl Tally {
 
 /// Returns whether a vote agrees with all of the hardware: with the class exactly, with count and tiers
 /// within one step.
-fn agrees(vote: &Verdict, found: &Found, full: bool) -> bool {
-	let Found {
+fn agrees(vote: &Verdict, found: &VotedHardware, full: bool) -> bool {
+	let VotedHardware {
 		profile: found,
 		has_bandwidth,
 	} = found;
@@ -182,7 +182,7 @@ fn count(vote: &Verdict, class: u16) -> u8 {
 }
 
 /// Returns the hardware by the timed votes, if votes of more than half of the size agree with all of it.
-fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Found> {
+fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<VotedHardware> {
 	let size = u32::from(check.size);
 	let timed: Weighed = votes
 		.iter()
@@ -217,7 +217,7 @@ fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Fou
 		gpu_class,
 		gpu_count: reach(&|vote| Some(count(vote, gpu_class))),
 	};
-	let found = Found {
+	let found = VotedHardware {
 		profile,
 		has_bandwidth,
 	};

@@ -299,7 +299,7 @@ mod benchmarks {
 		assert_eq!(Slashes::<T>::get(id), None);
 		assert_eq!(
 			Workers::<T>::get(worker).map(|record| record.queued),
-			Some(Queued::default())
+			Some(QueuedSlashes::default())
 		);
 		Ok(())
 	}

@@ -3,8 +3,8 @@
 //! A worker that can be rented now is in two **buckets**: that of its GPU class and count, and that of its
 //! class, count and region, as verified. Without a GPU, its CPU tier takes the place of the count. A bucket
 //! is an array in pages of [`INDEX_PAGE`] workers, without gaps: when a worker is removed, the last one
-//! moves to its position, and the moved worker's record is updated ([`Place`]). The first page is stored
-//! with the bucket's length, so that a small bucket is one entry.
+//! moves to its position, and the moved worker's record is updated ([`IndexPosition`]). The first page is
+//! stored with the bucket's length, so that a small bucket is one entry.
 //!
 //! With pages, an index costs four bytes a worker instead of the fifty of a trie key.
 
@@ -75,7 +75,7 @@ pub struct BucketHead {
 	MaxEncodedLen,
 	TypeInfo,
 )]
-pub struct Place {
+pub struct IndexPosition {
 	/// Among the workers of its class and count.
 	#[codec(compact)]
 	pub by_class: u32,
@@ -109,7 +109,7 @@ impl<T: Config> Pallet<T> {
 		};
 		let [by_class, by_region] =
 			Bucket::both(shelf, record.spec.region).map(|bucket| Self::push(bucket, worker));
-		record.place = Some(Place {
+		record.place = Some(IndexPosition {
 			by_class,
 			by_region,
 		});
@@ -125,10 +125,10 @@ impl<T: Config> Pallet<T> {
 		};
 		let [class, region] = Bucket::both(shelf, record.spec.region);
 		if let Some(moved) = Self::take_out(class, place.by_class) {
-			Self::move_place(moved.worker, |place| place.by_class = moved.position);
+			Self::move_position(moved.worker, |place| place.by_class = moved.position);
 		}
 		if let Some(moved) = Self::take_out(region, place.by_region) {
-			Self::move_place(moved.worker, |place| place.by_region = moved.position);
+			Self::move_position(moved.worker, |place| place.by_region = moved.position);
 		}
 	}
 
@@ -143,7 +143,7 @@ impl<T: Config> Pallet<T> {
 		workers.get(slot).copied()
 	}
 
-	fn move_place(worker: WorkerId, change: impl FnOnce(&mut Place)) {
+	fn move_position(worker: WorkerId, change: impl FnOnce(&mut IndexPosition)) {
 		Workers::<T>::mutate(worker, |record| {
 			match record.as_mut().and_then(|record| record.place.as_mut()) {
 				Some(place) => change(place),

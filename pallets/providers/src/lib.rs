@@ -124,10 +124,10 @@ mod types;
 mod views;
 pub mod weights;
 
-pub use idle::{Bucket, BucketHead, INDEX_PAGE, IndexPage, Place};
+pub use idle::{Bucket, BucketHead, INDEX_PAGE, IndexPage, IndexPosition};
 pub use pallet::*;
-pub use pool::{Leaving, Shared, Slashed, StakePool, Unbonding};
-pub use slashing::{FalseProofs, Queued, QueuedSlash, SlashId, SlashLevel};
+pub use pool::{SharedStake, Slashed, StakePool, Unbonding, UnbondingStake};
+pub use slashing::{FalseProofs, QueuedSlash, QueuedSlashes, SlashId, SlashLevel};
 pub use totals::{ClassTotals, Hardware, NetworkTotals};
 pub use types::*;
 pub use views::{DelegationView, SlashView, UnbondingView, WorkerPage, WorkerView};
@@ -695,11 +695,11 @@ pub mod pallet {
 				return Vec::new();
 			};
 			let owner = record.owner == who;
-			let leaving = *record.pool.leaving(owner);
+			let unbonding = *record.pool.unbonding_of(owner);
 			Unbondings::<T>::get(worker, who)
 				.into_iter()
 				.map(|piece| UnbondingView {
-					value: leaving.worth(&piece).unwrap_or(0),
+					value: unbonding.worth(&piece).unwrap_or(0),
 					until: piece.until,
 				})
 				.collect()

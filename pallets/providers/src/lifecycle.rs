@@ -345,7 +345,7 @@ impl<T: Config> Pallet<T> {
 			barred_until: 0,
 			place: None,
 			short: false,
-			queued: Queued::default(),
+			queued: QueuedSlashes::default(),
 			pool: StakePool::new(stake),
 		};
 		Workers::<T>::insert(worker, record);

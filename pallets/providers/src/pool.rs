@@ -42,7 +42,7 @@ use sp_runtime::{ArithmeticError, Perquintill, traits::EnsureAdd};
 	MaxEncodedLen,
 	TypeInfo,
 )]
-pub struct Shared {
+pub struct SharedStake {
 	/// The value of all shares together.
 	#[codec(compact)]
 	pub value: Balance,
@@ -51,7 +51,7 @@ pub struct Shared {
 	pub shares: Balance,
 }
 
-impl Shared {
+impl SharedStake {
 	/// Returns whether shares can be bought: none are outstanding, or those that are have a price.
 	pub fn is_open(&self) -> bool {
 		self.value > 0 || self.shares == 0
@@ -123,15 +123,15 @@ impl Shared {
 	MaxEncodedLen,
 	TypeInfo,
 )]
-pub struct Leaving {
+pub struct UnbondingStake {
 	/// The value and the shares of the current generation.
-	pub part: Shared,
+	pub part: SharedStake,
 	/// The number of times that all of it was slashed. Shares of an earlier generation are worth nothing.
 	#[codec(compact)]
 	pub generation: u32,
 }
 
-impl Leaving {
+impl UnbondingStake {
 	/// Adds `amount`, to be withdrawn from block `until`. `None` on overflow.
 	pub fn add(&mut self, amount: Balance, until: BlockNumber) -> Option<Unbonding> {
 		Some(Unbonding {
@@ -214,11 +214,11 @@ pub struct StakePool {
 	#[codec(compact)]
 	pub own: Balance,
 	/// The owner's unbonding stake.
-	pub own_unbonding: Leaving,
+	pub own_unbonding: UnbondingStake,
 	/// The delegators' stake.
-	pub delegated: Shared,
+	pub delegated: SharedStake,
 	/// The delegators' unbonding stake.
-	pub unbonding: Leaving,
+	pub unbonding: UnbondingStake,
 	/// The number of accounts' entries: delegations, and queues of unbonding pieces.
 	#[codec(compact)]
 	pub entries: u32,
@@ -251,7 +251,7 @@ impl StakePool {
 	}
 
 	/// Returns the part that holds the owner's unbonding stake, or the delegators'.
-	pub fn leaving(&mut self, owner: bool) -> &mut Leaving {
+	pub fn unbonding_of(&mut self, owner: bool) -> &mut UnbondingStake {
 		if owner {
 			&mut self.own_unbonding
 		} else {

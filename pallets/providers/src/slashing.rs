@@ -91,7 +91,7 @@ pub struct QueuedSlash<AccountId> {
 	MaxEncodedLen,
 	TypeInfo,
 )]
-pub struct Queued {
+pub struct QueuedSlashes {
 	/// The sum of their rates, in parts of 10¹⁸. May exceed one; zero if and only if none is queued.
 	#[codec(compact)]
 	pub rates: u128,
@@ -101,7 +101,7 @@ pub struct Queued {
 	pub malice: Option<SlashId>,
 }
 
-impl Queued {
+impl QueuedSlashes {
 	/// Returns whether a slash is queued.
 	pub fn is_pending(&self) -> bool {
 		self.rates > 0
@@ -233,7 +233,7 @@ impl<T: Config> Pallet<T> {
 			row.charged = row.charged.saturating_add(rate.min(within));
 		}
 		record.charged_to = record.charged_to.max(at);
-		Self::found(worker, record, SlashLevel::One, rate, finder)
+		Self::queue_finding(worker, record, SlashLevel::One, rate, finder)
 	}
 
 	/// Judges a worker's proof by a closed check, and charges level 2 from the second consecutive false one
@@ -283,11 +283,11 @@ impl<T: Config> Pallet<T> {
 			round: closing.round,
 			in_a_row: record.false_proofs.map_or(0, |row| row.in_a_row),
 		});
-		Self::found(worker, record, SlashLevel::Two, charge, finder)
+		Self::queue_finding(worker, record, SlashLevel::Two, charge, finder)
 	}
 
 	/// Queues a slash for a finding, or adds it to the slash queued for the same cause.
-	fn found(
+	fn queue_finding(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
 		level: SlashLevel,

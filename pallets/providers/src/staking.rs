@@ -191,7 +191,7 @@ impl<T: Config> Pallet<T> {
 		for piece in queue.iter().take_while(|piece| is_ready(piece.until)) {
 			let worth = record
 				.pool
-				.leaving(owner)
+				.unbonding_of(owner)
 				.redeem(piece)
 				.ok_or(ArithmeticError::Underflow)?;
 			amount.ensure_add_assign(worth)?;
@@ -231,11 +231,11 @@ impl<T: Config> Pallet<T> {
 		};
 		let queue = Unbondings::<T>::get(worker, &who);
 		let before = queue.len();
-		let leaving = record.pool.leaving(owner);
+		let unbonding = record.pool.unbonding_of(owner);
 		let mut kept = UnbondingsOf::<T>::default();
 		for piece in queue {
-			if leaving.worth(&piece).ok_or(Error::<T>::Defensive)? == 0 {
-				leaving.redeem(&piece).ok_or(ArithmeticError::Underflow)?;
+			if unbonding.worth(&piece).ok_or(Error::<T>::Defensive)? == 0 {
+				unbonding.redeem(&piece).ok_or(ArithmeticError::Underflow)?;
 			} else {
 				kept.try_push(piece).map_err(|_| Error::<T>::Defensive)?;
 			}
@@ -387,8 +387,8 @@ impl<T: Config> Pallet<T> {
 		}
 		// The period may have been shortened: the queue must stay in order.
 		let until = queue.last().map_or(until, |last| last.until.max(until));
-		let leaving = record.pool.leaving(owner);
-		let piece = leaving
+		let unbonding = record.pool.unbonding_of(owner);
+		let piece = unbonding
 			.add(amount, until)
 			.ok_or(ArithmeticError::Overflow)?;
 		queue.retain(|kept| kept.generation == piece.generation);

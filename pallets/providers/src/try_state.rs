@@ -165,17 +165,17 @@ impl<T: Config> Pallet<T> {
 				queue.windows(2).all(|pair| pair[0].until < pair[1].until),
 				"5: a queue out of order"
 			);
-			let (leaving, sum) = if who == record.owner {
+			let (unbonding, sum) = if who == record.owner {
 				(&pool.own_unbonding, &mut own)
 			} else {
 				(&pool.unbonding, &mut others)
 			};
 			for piece in queue {
 				ensure!(
-					piece.generation <= leaving.generation,
+					piece.generation <= unbonding.generation,
 					"5: a piece of a future generation"
 				);
-				if piece.generation == leaving.generation {
+				if piece.generation == unbonding.generation {
 					*sum = sum.checked_add(piece.shares).ok_or("5: shares overflow")?;
 				}
 			}

@@ -1,7 +1,7 @@
 //! Types stored for a worker: its record, its pending time and its history. Its stake is in
 //! [`pool`](crate::pool).
 
-use crate::{FalseProofs, Place, Queued, pool::StakePool};
+use crate::{FalseProofs, IndexPosition, QueuedSlashes, pool::StakePool};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Commission, Forced, GpuClass, OrderId, PoolTerms, PoolValue,
@@ -73,11 +73,11 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	#[codec(compact)]
 	pub barred_until: BlockNumber,
 	/// Its places in the indices of idle workers, while it can be rented.
-	pub place: Option<Place>,
+	pub place: Option<IndexPosition>,
 	/// Whether a slash left its owner's stake below the minimum.
 	pub short: bool,
 	/// The slashes queued against it.
-	pub queued: Queued,
+	pub queued: QueuedSlashes,
 	/// The stake.
 	pub pool: StakePool,
 }
@@ -96,7 +96,7 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 	/// Returns whether only the record remains: the worker was deregistered, its pool has no entries, and
 	/// no slash is queued.
 	pub fn is_empty(&self) -> bool {
-		self.is_gone() && self.pool.is_empty() && self.queued == Queued::default()
+		self.is_gone() && self.pool.is_empty() && self.queued == QueuedSlashes::default()
 	}
 
 	/// Returns the terms of its pool.

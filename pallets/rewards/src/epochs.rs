@@ -84,7 +84,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Gives the pots their existential deposit, and mints the reserve, at genesis.
-	pub(crate) fn found(reserve: Balance) -> DispatchResult {
+	pub(crate) fn found_pots(reserve: Balance) -> DispatchResult {
 		for pot in [Pot::Providers, Pot::Checkers] {
 			let account = Self::pot_account(pot);
 			let least = T::Currency::minimum_balance();

@@ -377,7 +377,8 @@ pub mod pallet {
 			}
 			// The genesis block emits nothing and is in no epoch.
 			Current::<T>::put(RunningEpoch::begin::<T>(0, 1));
-			Pallet::<T>::found(self.reserve).expect("pots and reserve can be founded at genesis");
+			Pallet::<T>::found_pots(self.reserve)
+				.expect("pots and reserve can be founded at genesis");
 		}
 	}
 

@@ -114,7 +114,7 @@ enum Excuse {
 /// verified alone, in a spot round of its own. In a census the GPU runs for one of them, and the others have
 /// an excuse. Bounded by censuses, which check all idle workers at the same moment, and which alone credit
 /// idle time (`docs/providers.md`, *Checks*; *What an attack costs*, one GPU behind three workers).
-pub struct Shared {
+pub struct SharedGpu {
 	identities: u16,
 	excuse: Excuse,
 	/// Whether the party's own second account rents all but one of them.
@@ -126,7 +126,7 @@ pub struct Shared {
 	foresight: bool,
 }
 
-impl Shared {
+impl SharedGpu {
 	fn new(identities: u16, excuse: Excuse) -> Self {
 		Self {
 			identities,
@@ -147,7 +147,7 @@ impl Shared {
 	}
 }
 
-impl Mind for Shared {
+impl Mind for SharedGpu {
 	fn purse(&self) -> Purse {
 		Purse {
 			accounts: vec![60_000 * KAI, PURSE],
@@ -344,7 +344,7 @@ fn shared(identities: u16, excuse: Excuse) -> Sides {
 		idle: Some(PURSE),
 		..honest_owner(vec![physics::home(*b"DE")], identities - 1)
 	};
-	Sides::of(Shared::new(identities, excuse), honest)
+	Sides::of(SharedGpu::new(identities, excuse), honest)
 }
 
 /// Returns the strategies of owners.
@@ -433,9 +433,9 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Honest,
 			sides: |_, _| {
 				let mut sides = shared(3, Excuse::ClassZero);
-				sides.strategic = vec![Box::new(Shared {
+				sides.strategic = vec![Box::new(SharedGpu {
 					rented: true,
-					..Shared::new(3, Excuse::ClassZero)
+					..SharedGpu::new(3, Excuse::ClassZero)
 				})];
 				sides
 			},
@@ -470,9 +470,9 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Honest,
 			sides: |_, _| {
 				let mut sides = shared(2, Excuse::ClassZero);
-				sides.strategic = vec![Box::new(Shared {
+				sides.strategic = vec![Box::new(SharedGpu {
 					foresight: true,
-					..Shared::new(2, Excuse::ClassZero)
+					..SharedGpu::new(2, Excuse::ClassZero)
 				})];
 				sides
 			},

@@ -33,7 +33,7 @@ struct Batch {
 }
 
 /// State of a round, as the nodes know it.
-pub(super) struct RoundWork {
+pub(super) struct RoundView {
 	round: Round,
 	/// Workers that are due and have not attested.
 	due: BTreeSet<WorkerId>,
@@ -70,7 +70,7 @@ impl World {
 					return;
 				};
 				self.counts.censuses += u32::from(*kind == RoundKind::Census);
-				let work = RoundWork {
+				let work = RoundView {
 					round,
 					due: BTreeSet::new(),
 					open: BTreeSet::new(),
@@ -322,7 +322,7 @@ impl World {
 
 	/// Lets checkers' nodes report absent workers.
 	fn report_absent(&mut self, index: RoundIndex) {
-		let RoundWork { round, due, .. } = &self.rounds[&index];
+		let RoundView { round, due, .. } = &self.rounds[&index];
 		let (first, ends) = (round.attest_ends() + 1, round.ends());
 		for worker in due.iter().copied() {
 			let part = draw(1_000, self.network.seed, (b"absent", worker));

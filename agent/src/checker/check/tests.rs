@@ -3,7 +3,7 @@ use crate::{
 	checker::rounds::{MAX_HEARD, MAX_HEARD_EACH},
 	peer::wire::Push,
 	trial::{
-		memory::Memory,
+		memory::MappedMemory,
 		part::Part,
 		processor,
 		verdict::{
@@ -93,7 +93,7 @@ impl Worker {
 	fn new(manner: impl Fn(&[Asked]) -> Option<NoAnswer> + Send + Sync + 'static) -> Self {
 		let job = job();
 		let sizes = job.plan();
-		let mut memory = Memory::new(sizes.pages).unwrap();
+		let mut memory = MappedMemory::new(sizes.pages).unwrap();
 		assert!(memory.fill(&job.base(), || true));
 		let (base, start, size) = (job.base(), job.start(&SEED), job.processor(&sizes));
 		let lanes = processor::Proof::run(&base, &start, size, memory, || true).unwrap();
@@ -214,19 +214,19 @@ impl Answer for Sent {
 impl Line for Here {
 	type Answer = Sent;
 
-	async fn receipt(&self, which: &Which) -> Result<AgentSignature, NoAnswer> {
+	async fn receipt(&self, which: &ProofRequest) -> Result<AgentSignature, NoAnswer> {
 		self.0.ask(Asked::Receipt)?;
 		Ok(self.0.pair.sign(&which.receipt_payload()))
 	}
 
-	async fn roots(&self, _: &Which) -> Result<Roots, NoAnswer> {
+	async fn roots(&self, _: &ProofRequest) -> Result<Roots, NoAnswer> {
 		self.0.ask(Asked::Roots)?;
 		Ok(self.0.roots.clone())
 	}
 
 	async fn open(
 		&self,
-		_: &Which,
+		_: &ProofRequest,
 		resource: Resource,
 		challenge: Challenge,
 		limit: usize,
@@ -248,8 +248,8 @@ impl Line for Here {
 
 	async fn bandwidth(
 		&self,
-		which: &Which,
-		_: Window,
+		which: &ProofRequest,
+		_: MeasureWindow,
 		_: Offer,
 		_: u8,
 	) -> Result<Rates, NoBandwidth> {
@@ -869,7 +869,7 @@ async fn sizes_of_production_are_judged_by_a_driven_clock_while_small_ones_are_c
 		world.time.advance(Duration::from_secs(secs));
 		let root = worker.roots.processor;
 		let push = Push::signed(&worker.pair, trial, Part::Processor, root);
-		world.checker.rounds().hear(&worker.job.agent, &push);
+		world.checker.rounds().receive(&worker.job.agent, &push);
 		let mut visit = Visit::default();
 		let request = worker.request();
 		let checker = &world.checker;

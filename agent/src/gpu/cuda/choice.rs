@@ -1,6 +1,7 @@
-//! Which kernel computes the product. Each is tried in a small trial against the plain code, together with all others that
-//! a trial needs; what is right competes, and the fastest is taken. Each has a context of its own: what it does to it harms
-//! no other. What came of it is remembered (see [`Memo`]).
+//! The choice of the kernel for the product. Each candidate runs a small trial, together with all other
+//! kernels that a trial needs, and its results are compared with the processor's. The correct ones compete,
+//! and the fastest is used. Each has its own context, so a failing kernel harms no other. The result is
+//! recorded (see [`Memo`]).
 
 use super::{
 	Cuda,
@@ -33,27 +34,28 @@ const KNOWN: Size = Size {
 	window: 2,
 	turns: 2,
 };
-/// Seeds of its fill and of its turns.
+/// Seeds of the small trial's fill and turns.
 const FILL_SEED: Hash = [0x6b; 32];
 const SEED: Hash = [0x6c; 32];
-/// A matrix of its fill that does not stay, and one that does.
+/// A matrix of its fill that is not kept, and one that is.
 const PASSING: u32 = 3;
 const STAYING: u32 = 8;
-/// Rows of the products that are timed, at most.
+/// Maximum rows of the timed products.
 const TIMED: u32 = 4_096;
-/// Longest that one of them takes, so that a slow device has smaller ones.
+/// Maximum duration of a timed product: slow devices get smaller ones.
 const LONG: Duration = Duration::from_millis(20);
-/// How often each is timed, unless that takes long; the fastest counts, since what disturbs only slows down.
+/// Number of timings of each kernel, within [`LONG_RACE`]. The fastest counts, since disturbances only slow
+/// down.
 const TIMES: usize = 5;
 const LONG_RACE: Duration = Duration::from_secs(1);
-/// How long each time takes at least.
+/// Minimum duration of a timing.
 const EACH_TIME: Duration = Duration::from_millis(5);
-/// Products or turns of one time, at most.
+/// Maximum products or turns in one timing.
 const MOST_TIMES: u32 = 64;
-/// How long the device works before anything is timed: its clocks take a while to rise.
+/// Duration of work before the timings: the device's clocks take a while to rise.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// What a trial comes to.
+/// The results of a trial.
 #[derive(PartialEq, Eq)]
 struct Outcome {
 	fill: Vec<Hash>,
@@ -62,7 +64,7 @@ struct Outcome {
 	shown: BTreeMap<Place, Shown>,
 }
 
-/// Lines of the small trial that are shown, by their matrices.
+/// Returns the lines of the small trial to compare, by matrix.
 fn asked() -> Vec<(Matrix, Vec<u32>)> {
 	let last = KNOWN.lines() as u32 - 1;
 	vec![
@@ -72,7 +74,7 @@ fn asked() -> Vec<(Matrix, Vec<u32>)> {
 	]
 }
 
-/// Binds nothing: there is one GPU.
+/// Binds nothing, since the trial has one GPU.
 struct Alone;
 
 impl Spans for Alone {
@@ -81,7 +83,7 @@ impl Spans for Alone {
 	}
 }
 
-/// What the small trial comes to in plain code.
+/// The results of the small trial on the processor.
 static EXPECTED: LazyLock<Result<Outcome, DeviceError>> = LazyLock::new(|| {
 	let window = Processor.fill(FILL_SEED, KNOWN.n, KNOWN.window, &|| true)?;
 	let begin = Running::new(&SEED);
@@ -104,7 +106,7 @@ static EXPECTED: LazyLock<Result<Outcome, DeviceError>> = LazyLock::new(|| {
 	})
 });
 
-/// What it comes to on a GPU.
+/// Runs the small trial on a GPU.
 fn outcome(gpu: &Cuda, memory: &Memory) -> Result<Outcome, DeviceError> {
 	let fill = gpu.fill(memory, &FILL_SEED, true, &|| Ok(()))?;
 	gpu.begin(memory, &SEED)?;
@@ -133,17 +135,18 @@ fn outcome(gpu: &Cuda, memory: &Memory) -> Result<Outcome, DeviceError> {
 	})
 }
 
-/// Opens a GPU with a kernel, unless it does not compute what it should.
+/// Opens a GPU with a kernel. Fails if its results are wrong.
 fn open(listed: &Listed, base: &Code, recipe: &Recipe, early: bool) -> Result<Cuda, DeviceError> {
 	contained(|| {
 		let gpu = Cuda::open(listed, base, recipe, early)?;
 		let memory = match gpu.take(KNOWN.n, KNOWN.window) {
 			Ok(memory) if memory.matrices == KNOWN.window => memory,
-			// All memory is a customer's. What it computes is checked later, by others.
+			// A customer may hold all memory. Checkers verify the results later.
 			Ok(_) | Err(DeviceError::Memory(_)) => {
 				tracing::warn!(
 					gpu = gpu.name,
-					"a GPU has too little free memory to try its kernels"
+					"too little free memory on a GPU to verify its kernels; using them unverified. Unless a \
+					 customer uses the GPU, stop the program that holds its memory"
 				);
 				return Ok(gpu);
 			}
@@ -151,13 +154,15 @@ fn open(listed: &Listed, base: &Code, recipe: &Recipe, early: bool) -> Result<Cu
 		};
 		let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
 		if outcome(&gpu, &memory)? != *expected {
-			return Err(lost("a small trial on it does not come to what it should"));
+			return Err(lost(
+				"its results in a small trial differ from the processor's",
+			));
 		}
 		Ok(gpu)
 	})
 }
 
-/// Opens a GPU with the best of the kernels that may be used.
+/// Opens a GPU with the best of the permitted kernels.
 pub(super) fn choose(
 	listed: &Listed,
 	version: Version,
@@ -168,19 +173,19 @@ pub(super) fn choose(
 	for code in &fitting.too_new {
 		tracing::warn!(
 			gpu = %listed.card,
-			"the driver knows {version}: a GPU is used without its faster kernels ({}). Install driver {} or newer",
+			"the driver supports only {version}, so a GPU runs without its faster kernels ({}). Install driver {} or newer",
 			code.name,
 			code.driver
 		);
 	}
-	// After a loss: without what is Hopper's alone, and one after the other.
+	// After a loss: without Hopper's own kernels, and without early launches.
 	let careful = kernels == Kernels::Portable;
 	if careful {
 		fitting.recipes.retain(|recipe| !recipe.pairs);
 	}
 	let (Some(base), false) = (fitting.base, fitting.recipes.is_empty()) else {
 		return Err(lost(format!(
-			"its driver knows {version}, which is too old for all kernels"
+			"its driver supports only {version}, too old for every kernel: install a newer driver"
 		)));
 	};
 	let recipes = &fitting.recipes;
@@ -205,14 +210,14 @@ pub(super) fn choose(
 	let attempt = attempt.map_err(|refused| lost(refused.to_string()))?;
 	let with = |recipe: &Recipe| open(listed, base, recipe, !careful);
 	let chosen = best(recipes, memo.as_ref(), with);
-	// Whatever came of it, the process lives.
+	// Successful or not, the process survived.
 	if let Some(attempt) = attempt {
 		attempt.finish();
 	}
 	chosen
 }
 
-/// Tries each kernel that there is for a GPU, beginning early and one after the other.
+/// Tries each kernel of a GPU, with early launches and without.
 pub(super) fn try_each(
 	listed: &Listed,
 	version: Version,
@@ -221,7 +226,7 @@ pub(super) fn try_each(
 	let mut tried = Vec::new();
 	for code in fitting.too_new {
 		let error = format!(
-			"the driver knows {version}: driver {} or newer is needed",
+			"the driver supports only {version}: install driver {} or newer",
 			code.driver
 		);
 		tried.push((format!("CUDA, {}", code.name), Err(lost(error))));
@@ -231,7 +236,9 @@ pub(super) fn try_each(
 			let order = if early { "" } else { ", one after the other" };
 			let opened = match fitting.base {
 				Some(base) => open(listed, base, recipe, early).map(|_| ()),
-				None => Err(lost("the driver is too old for what surrounds it")),
+				None => Err(lost(
+					"the driver is too old for the other kernels of a trial: install a newer driver",
+				)),
 			};
 			tried.push((format!("{}{order}", recipe.name), opened));
 		}
@@ -251,11 +258,11 @@ fn best(
 	{
 		match open(recipe) {
 			Ok(gpu) => return Ok(Cuda { rated, ..gpu }),
-			// It is no longer what it was: that is found out anew.
+			// The machine has changed since: choose again.
 			Err(DeviceError::Lost(error)) => {
 				tracing::warn!(
 					error,
-					"a GPU was lost with the kernel chosen earlier; choosing again"
+					"the kernel chosen earlier failed on a GPU; choosing again"
 				);
 			}
 			Err(error) => return Err(error),
@@ -268,30 +275,36 @@ fn best(
 	for recipe in recipes {
 		match open(recipe) {
 			Ok(gpu) => usable.push(gpu),
-			// That is not the kernel's fault.
+			// Not the kernel's fault.
 			Err(error @ DeviceError::Memory(_)) => return Err(error),
 			Err(error) => {
-				tracing::warn!(kernel = recipe.name, %error, "a kernel cannot be used");
+				tracing::warn!(
+					kernel = recipe.name,
+					%error,
+					"a kernel cannot be used; choosing among the others. A newer driver may help"
+				);
 				failed = Some(error);
 			}
 		}
 	}
 	if usable.is_empty() {
-		return Err(failed.unwrap_or_else(|| lost("there is no kernel for it")));
+		return Err(failed.unwrap_or_else(|| lost("no kernel exists for this GPU")));
 	}
 	let rated = contained(|| compete(&usable))?;
 	let first = rated.first().map(|first| first.kernel.clone());
 	let chosen = usable
 		.into_iter()
 		.find(|gpu| Some(gpu.product.recipe.name) == first.as_deref());
-	let chosen = chosen.ok_or_else(|| lost("no kernel computes what it should under load"))?;
+	let chosen = chosen.ok_or_else(|| {
+		lost("no kernel computes correctly under load: check the GPU's power and cooling")
+	})?;
 	if let Some(memo) = memo.filter(|_| rated.len() > 1) {
 		memo.choose(&rated);
 	}
 	Ok(Cuda { rated, ..chosen })
 }
 
-/// Work that is timed.
+/// Work to time.
 struct Timed<'a> {
 	gpu: &'a Cuda,
 	memory: Memory,
@@ -300,7 +313,7 @@ struct Timed<'a> {
 impl<'a> Timed<'a> {
 	fn new(gpu: &'a Cuda, n: u32) -> Result<Self, DeviceError> {
 		let memory = gpu.take(n, KNOWN.window)?;
-		// Any window will do, as long as it is the same for all.
+		// Any window serves, as long as all kernels have the same.
 		for t in (0..).step_by(KEPT as usize).map_while(|t| memory.kept(t)) {
 			gpu.rows(&memory, t, 1, &FILL_SEED)?;
 		}
@@ -320,7 +333,8 @@ impl<'a> Timed<'a> {
 		gpu.context.timed(|| gpu.products(memory, times))
 	}
 
-	/// Turns, with their walks and trees: a kernel that leaves room for those is worth more than its products say.
+	/// Times turns with their walks and trees: a kernel that leaves room for those is worth more than its
+	/// products show.
 	fn turns(&self, times: u32) -> Result<Duration, DeviceError> {
 		let Self { gpu, memory } = self;
 		let size = Size {
@@ -335,7 +349,7 @@ impl<'a> Timed<'a> {
 		gpu.context.timed(steps)
 	}
 
-	/// The bytes that a product comes to, and the roots of a turn.
+	/// Returns the bytes of a product, then the roots of a turn.
 	fn bytes(&self) -> Result<Vec<u8>, DeviceError> {
 		let Self { gpu, memory } = self;
 		self.begin()?;
@@ -348,7 +362,7 @@ impl<'a> Timed<'a> {
 	}
 }
 
-/// The fastest of some times, by turns of all, so that what disturbs, disturbs all.
+/// Returns the fastest timing of each kernel. The kernels alternate, so that a disturbance affects all.
 fn fastest<'a>(
 	all: &[Timed<'a>],
 	work: impl Fn(&Timed<'a>, u32) -> Result<Duration, DeviceError>,
@@ -372,8 +386,8 @@ fn fastest<'a>(
 	Ok(best)
 }
 
-/// Measures kernels, and returns them by the pace of their turns, the fastest first. Leaves out those that come to something
-/// else than the last, which is the plainest. One alone is not measured.
+/// Measures kernels, and returns them by the pace of their turns, the fastest first. Excludes those whose
+/// results differ from those of the last, which is the simplest. A single kernel is not measured.
 fn compete(usable: &[Cuda]) -> Result<Vec<Rated>, DeviceError> {
 	if let [only] = usable {
 		return Ok(vec![Rated {
@@ -392,7 +406,7 @@ fn compete(usable: &[Cuda]) -> Result<Vec<Rated>, DeviceError> {
 		for one in &all {
 			slowest = slowest.max(one.products(1)?);
 		}
-		// Twice the rows are eight times the work.
+		// Doubling the rows multiplies the work by eight.
 		if n >= TIMED || 8 * slowest > LONG {
 			break;
 		}
@@ -409,7 +423,8 @@ fn compete(usable: &[Cuda]) -> Result<Vec<Rated>, DeviceError> {
 			tracing::warn!(
 				gpu = one.gpu.name,
 				kernel = one.gpu.product.recipe.name,
-				"a kernel computes wrong products under load and is not used"
+				"a kernel computes wrong products under load; choosing among the others. If this recurs, check \
+				 the GPU's power and cooling"
 			);
 		}
 	}

@@ -1,18 +1,18 @@
-//! The kernels' code: PTX, which the driver compiles for the GPU that it finds. `scripts/ptx.sh` makes it from
+//! The kernels' code: PTX, which the driver compiles for the machine's GPU. `scripts/ptx.sh` makes it from
 //! `agent/cuda/`.
 
 use super::driver::{Listed, Version};
 
-/// A file of PTX.
+/// A PTX file.
 #[derive(Debug)]
 pub struct Code {
 	/// Its name.
 	pub name: &'static str,
 	/// Its text.
 	pub ptx: &'static str,
-	/// The least version of CUDA whose driver reads it.
+	/// The oldest CUDA version whose driver reads it.
 	pub needs: Version,
-	/// The least version of that driver on Linux.
+	/// The oldest such driver on Linux.
 	pub driver: &'static str,
 }
 
@@ -27,43 +27,44 @@ macro_rules! code {
 	};
 }
 
-/// What surrounds the products, on Turing and newer.
+/// The kernels other than products, on Turing and newer.
 pub static BASE: Code = code!("base_75", 10_000, "410.48");
-/// The same on Hopper and newer, where kernels begin before the one before them is over.
+/// The same on Hopper and newer, where a kernel can start before the previous one ends.
 pub static BASE_EARLY: Code = code!("base_90", 11_080, "520.61.05");
-/// The products, by Turing's instructions.
+/// Products with Turing's instructions.
 static TURING: Code = code!("product_75", 10_020, "440.33");
-/// The products, by Ampere's.
+/// Products with Ampere's instructions.
 static AMPERE: Code = code!("product_80", 11_000, "450.36.06");
-/// The same on Hopper and newer.
+/// The same on Hopper and newer, where a product can start early.
 static AMPERE_EARLY: Code = code!("product_90", 11_080, "520.61.05");
-/// The products by Hopper's own instructions, which no other GPU has.
+/// Products with Hopper's own instructions, which no other GPU has.
 static HOPPER: Code = code!("product_90a", 12_000, "525.60.13");
 
-/// All of it.
+/// All PTX files.
 #[cfg(test)]
 pub static ALL: [&Code; 6] = [&BASE, &BASE_EARLY, &TURING, &AMPERE, &AMPERE_EARLY, &HOPPER];
 
 /// A kernel for the product.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe {
-	/// The file that it is in.
+	/// The file that contains it.
 	pub code: &'static Code,
-	/// Its name there.
+	/// Its entry point there.
 	pub entry: &'static str,
-	/// For people.
+	/// Its name, for display.
 	pub name: &'static str,
 	/// Rows and columns of a block's tile.
 	pub tile: (u32, u32),
 	/// Threads of a block.
 	pub threads: u32,
-	/// Bytes of shared memory of a block.
+	/// Shared memory of a block, in bytes.
 	pub shared: u32,
-	/// It is Hopper's: blocks in pairs take tiles until there are none left, and say what is done.
+	/// Set for Hopper's own kernels: pairs of blocks take tiles until none are left, and mark finished
+	/// parts.
 	pub pairs: bool,
 }
 
-/// Bytes of a row of a tile that a block of `product.cu` has in shared memory at a time.
+/// Bytes of each row of a tile that a block of `product.cu` holds in shared memory at a time.
 const DEEP: u32 = 64;
 
 const fn warps(
@@ -78,7 +79,7 @@ const fn warps(
 		entry,
 		name,
 		tile,
-		// A warp has 64 × 64 sums.
+		// A warp computes 64 × 64 sums.
 		threads: tile.0 / 64 * (tile.1 / 64) * 32,
 		shared: (tile.0 + tile.1) * DEEP * stages,
 		pairs: false,
@@ -151,18 +152,18 @@ const fn of_ampere(code: &'static Code) -> [Recipe; 3] {
 	]
 }
 
-/// The code for a GPU with a driver of some version.
+/// The code that suits a GPU and its driver's version.
 #[derive(Debug)]
 pub struct Fitting {
-	/// What surrounds the products; none where no code fits.
+	/// The kernels other than products; `None` if no code suits.
 	pub base: Option<&'static Code>,
-	/// The kernels for products, the most wanted first.
+	/// The kernels for products, in order of preference.
 	pub recipes: Vec<Recipe>,
 	/// Code that needs a newer driver.
 	pub too_new: Vec<&'static Code>,
 }
 
-/// Finds the code for a GPU.
+/// Selects the code for a GPU.
 pub fn fitting(gpu: &Listed, version: Version) -> Fitting {
 	let (bases, products): (&[&'static Code], &[&[Recipe]]) = match gpu.capability {
 		..75 => (&[], &[]),
@@ -181,7 +182,7 @@ pub fn fitting(gpu: &Listed, version: Version) -> Fitting {
 	let too_new = all.filter(|code| code.needs > version).collect();
 	let mut recipes: Vec<Recipe> = Vec::new();
 	for some in products.iter().filter(|some| some[0].code.needs <= version) {
-		// Of the two codes for the same instructions the newer.
+		// Of two codes for the same instructions, the newer.
 		if !recipes.iter().any(|recipe| recipe.entry == some[0].entry) {
 			recipes.extend_from_slice(some);
 		}
@@ -226,7 +227,7 @@ mod tests {
 		assert_eq!(
 			names(70, 12_000),
 			(None, vec![], 0),
-			"Volta's take no bytes"
+			"Volta's do not multiply bytes"
 		);
 		assert_eq!(names(75, 13_000), (Some("base_75"), vec!["product_75"], 0));
 		assert_eq!(names(75, 10_010), (Some("base_75"), vec![], 1));
@@ -253,7 +254,7 @@ mod tests {
 				line.unwrap_or_else(|| panic!("{}: no {start}", code.name))
 					.trim()
 			};
-			// The versions of PTX that each version of CUDA brought.
+			// The CUDA version that introduced each PTX version.
 			let brought = match line(".version") {
 				"6.3" => 10_000,
 				"6.5" => 10_020,

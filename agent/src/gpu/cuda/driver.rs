@@ -1,5 +1,5 @@
-//! CUDA's driver, as far as the agent needs it: `libcuda.so.1`, which is installed with it and loaded when it is there.
-//! No toolkit is needed, to build or to run.
+//! The part of CUDA's driver that the agent needs: `libcuda.so.1`, which NVIDIA's driver installs, is loaded
+//! if present. Neither building nor running needs the toolkit.
 
 use crate::{
 	gpu::{
@@ -17,20 +17,20 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Longest that the driver may take for work that is queued together, a few seconds on the slowest GPU.
+/// Timeout for work queued together, which takes a few seconds on the slowest GPU.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long work is waited for without sleeping.
+/// Time for which a wait polls without sleeping.
 const SPIN: Duration = Duration::from_micros(200);
-/// Bytes of the compiler's words on what it cannot compile.
+/// Size of the compiler's error log, in bytes.
 const LOG: usize = 4_096;
 
-/// An error of the driver.
+/// Turns the driver's result into an error that says what was being done.
 fn check(result: CUresult, doing: &str) -> Result<(), DeviceError> {
 	if result == CUresult::CUDA_SUCCESS {
 		return Ok(());
 	}
 	let mut text = std::ptr::null();
-	// SAFETY: the driver gives a text that stays, or none.
+	// SAFETY: the driver returns a static text, or none.
 	let text = unsafe {
 		match sys::cuGetErrorString(result, &mut text) {
 			CUresult::CUDA_SUCCESS if !text.is_null() => CStr::from_ptr(text).to_string_lossy(),
@@ -44,7 +44,7 @@ fn check(result: CUresult, doing: &str) -> Result<(), DeviceError> {
 	})
 }
 
-/// A version of CUDA that a driver knows, as 1000 · major + 10 · minor.
+/// A CUDA version that a driver supports, as 1000 · major + 10 · minor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Version(pub u32);
 
@@ -54,15 +54,15 @@ impl std::fmt::Display for Version {
 	}
 }
 
-/// The driver's version; none where there is no driver, or no GPU that it knows.
+/// Returns the driver's version; `None` without a driver or a GPU that it supports.
 pub fn version() -> Option<Version> {
-	// SAFETY: loads the library, as its name says, and calls what takes a number, or a place for one.
+	// SAFETY: loads the library, and calls functions that take a number or a place for one.
 	unsafe {
 		if !sys::is_culib_present() || sys::cuInit(0) != CUresult::CUDA_SUCCESS {
 			return None;
 		}
 		let mut version: c_int = 0;
-		check(sys::cuDriverGetVersion(&mut version), "its version").ok()?;
+		check(sys::cuDriverGetVersion(&mut version), "reading its version").ok()?;
 		u32::try_from(version).ok().map(Version)
 	}
 }
@@ -70,17 +70,17 @@ pub fn version() -> Option<Version> {
 /// A GPU that the driver shows.
 #[derive(Clone, Debug)]
 pub struct Listed {
-	/// Its number.
+	/// Its number in the driver.
 	pub ordinal: c_int,
 	/// Its description.
 	pub card: Card,
-	/// What it can do: 10 · major + minor of the compute capability.
+	/// Its compute capability, as 10 · major + minor.
 	pub capability: u32,
-	/// Its multiprocessors.
+	/// Number of its multiprocessors.
 	pub multiprocessors: u32,
 }
 
-/// Lists the GPUs. [`version`] comes first.
+/// Lists the GPUs. Call [`version`] first: it initializes the driver.
 pub fn list() -> Result<Vec<Listed>, DeviceError> {
 	let mut count = 0;
 	// SAFETY: a place for a number.
@@ -93,7 +93,11 @@ pub fn list() -> Result<Vec<Listed>, DeviceError> {
 		match describe(ordinal) {
 			Ok(listed) => all.push(listed),
 			Err(error) => {
-				tracing::warn!(ordinal, %error, "a GPU cannot be described by CUDA's driver")
+				tracing::warn!(
+					ordinal,
+					%error,
+					"CUDA's driver cannot describe a GPU, which is not used through CUDA. Check it with nvidia-smi and dmesg"
+				)
 			}
 		}
 	}
@@ -109,31 +113,31 @@ fn describe(ordinal: c_int) -> Result<Listed, DeviceError> {
 	let mut memory = 0;
 	let attribute = |which, device| {
 		let mut value = 0;
-		// SAFETY: a place for a number, and a device that the driver gave.
+		// SAFETY: a place for a number, and a device from the driver.
 		let result = unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) };
 		check(result, "describing a GPU")?;
 		Ok::<_, DeviceError>(u32::try_from(value).unwrap_or(0))
 	};
-	// SAFETY: the places are as large as is said, the last byte stays 0, and a UUID may have any bytes.
+	// SAFETY: the buffers have the stated sizes, their last byte stays 0, and any bytes are a valid UUID.
 	let uuid = unsafe {
 		check(sys::cuDeviceGet(&mut device, ordinal), "finding a GPU")?;
 		let most = name.len() as c_int - 1;
 		check(
 			sys::cuDeviceGetName(name.as_mut_ptr(), most, device),
-			"a GPU's name",
+			"reading a GPU's name",
 		)?;
 		let most = bus.len() as c_int - 1;
 		check(
 			sys::cuDeviceGetPCIBusId(bus.as_mut_ptr(), most, device),
-			"a GPU's place",
+			"reading a GPU's bus id",
 		)?;
 		check(
 			sys::cuDeviceTotalMem_v2(&mut memory, device),
-			"a GPU's memory",
+			"reading a GPU's memory size",
 		)?;
 		check(
 			sys::cuDeviceGetUuid(uuid.as_mut_ptr(), device),
-			"a GPU's UUID",
+			"reading a GPU's UUID",
 		)?;
 		uuid.assume_init().bytes.map(|byte| byte as u8)
 	};
@@ -165,7 +169,7 @@ fn describe(ordinal: c_int) -> Result<Listed, DeviceError> {
 			},
 			vendor: Vendor::Nvidia,
 			bus: text(&bus).parse::<BusId>().ok(),
-			uuid: Uuid::known(uuid),
+			uuid: Uuid::new(uuid),
 			memory: memory as u64,
 		},
 		capability: 10 * major + minor,
@@ -173,20 +177,20 @@ fn describe(ordinal: c_int) -> Result<Listed, DeviceError> {
 	})
 }
 
-/// A GPU that a thread uses.
+/// A context that is current on this thread.
 struct Entered<'a> {
 	stream: sys::CUstream,
 	_open: RwLockReadGuard<'a, bool>,
 }
 
-/// A GPU that is open, and the queue of its work.
+/// An open GPU: its context and its stream.
 #[derive(Clone)]
 pub struct Context(Arc<Opened>);
 
 struct Opened {
 	context: sys::CUcontext,
 	stream: sys::CUstream,
-	/// It was given up: what it had is gone. Whoever uses it holds the lock meanwhile.
+	/// Set once the context is destroyed, with all its resources. Held for reading during use.
 	gone: RwLock<bool>,
 }
 
@@ -196,10 +200,10 @@ unsafe impl Send for Opened {}
 unsafe impl Sync for Opened {}
 
 impl Opened {
-	/// Gives it up, with all memory that it has, once.
+	/// Destroys the context with all its memory, once.
 	fn close(&self) {
 		if !std::mem::replace(&mut *self.gone.write(), true) {
-			// SAFETY: it was opened, and is closed once. What fails here is lost already.
+			// SAFETY: it was created, and is destroyed once. A failure here means that it is lost already.
 			unsafe {
 				sys::cuCtxDestroy_v2(self.context);
 			}
@@ -217,9 +221,10 @@ impl Context {
 	/// Opens a GPU.
 	pub fn open(device: c_int) -> Result<Self, DeviceError> {
 		let (mut context, mut stream) = (std::ptr::null_mut(), std::ptr::null_mut());
-		// Waiting threads sleep: this machine's processors have work of their own in a trial.
+		// Waiting threads sleep: in a trial the processors have their own work.
 		let flags = sys::CUctx_flags_enum::CU_CTX_SCHED_BLOCKING_SYNC as c_uint;
-		// SAFETY: places for handles; the context that is made is the thread's, for which the stream is then made.
+		// SAFETY: places for handles; the new context becomes current on this thread, so the stream belongs
+		// to it.
 		unsafe {
 			check(
 				sys::cuCtxCreate_v2(&mut context, flags, device),
@@ -232,22 +237,22 @@ impl Context {
 				stream,
 				gone: RwLock::new(false),
 			}));
-			check(result, "a queue on a GPU")?;
+			check(result, "creating a stream")?;
 			Ok(opened)
 		}
 	}
 
-	/// Gives the GPU up with all memory, also where something still holds a part of it: after a failure nothing there is
-	/// of use, and a window of memory must be free before the GPU can be opened again.
+	/// Closes the GPU with all its memory, even if something still holds a part: after a failure its
+	/// contents are useless, and the memory of a window must be free before the GPU can be reopened.
 	pub fn close(&self) {
 		self.0.close();
 	}
 
-	/// Makes it the thread's. It stays open until the result is dropped.
+	/// Makes the context current on this thread. It stays open until the result is dropped.
 	fn enter(&self) -> Result<Entered<'_>, DeviceError> {
 		let open = self.0.gone.read_recursive();
 		if *open {
-			return Err(lost("it was given up"));
+			return Err(lost("it was closed after a failure"));
 		}
 		// SAFETY: it is open.
 		let result = unsafe { sys::cuCtxSetCurrent(self.0.context) };
@@ -258,19 +263,19 @@ impl Context {
 		})
 	}
 
-	/// Free bytes of memory.
+	/// Returns the free memory in bytes.
 	pub fn free_memory(&self) -> Result<u64, DeviceError> {
 		let _open = self.enter()?;
 		let (mut free, mut all) = (0, 0);
 		// SAFETY: places for numbers.
 		check(
 			unsafe { sys::cuMemGetInfo_v2(&mut free, &mut all) },
-			"a GPU's free memory",
+			"reading a GPU's free memory",
 		)?;
 		Ok(free as u64)
 	}
 
-	/// Takes memory. Nothing is written to it.
+	/// Allocates memory without initializing it.
 	pub fn buffer(&self, bytes: u64) -> Result<Buffer, DeviceError> {
 		let _open = self.enter()?;
 		let mut at = 0;
@@ -278,7 +283,7 @@ impl Context {
 		// SAFETY: a place for an address.
 		check(
 			unsafe { sys::cuMemAlloc_v2(&mut at, size) },
-			"memory on a GPU",
+			"allocating memory on a GPU",
 		)?;
 		Ok(Buffer {
 			at,
@@ -287,7 +292,7 @@ impl Context {
 		})
 	}
 
-	/// The same, filled with zeros when the work before is done.
+	/// Allocates memory that is zeroed after the queued work.
 	pub fn zeros(&self, bytes: u64) -> Result<Buffer, DeviceError> {
 		let buffer = self.buffer(bytes)?;
 		let entered = self.enter()?;
@@ -297,25 +302,25 @@ impl Context {
 		Ok(buffer)
 	}
 
-	/// Copies bytes to the GPU, after the work before.
+	/// Copies bytes to the GPU, after the queued work.
 	pub fn write(&self, to: Place, bytes: &[u8]) -> Result<(), DeviceError> {
 		let to = to.holding(bytes.len() as u64)?;
 		let entered = self.enter()?;
-		// SAFETY: there is room for them. The driver has taken them when it returns, since they lie in memory of which it
-		// knows nothing.
+		// SAFETY: there is room for them. The driver has taken them when the call returns, since their
+		// memory is not pinned.
 		let result = unsafe {
 			sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), entered.stream)
 		};
 		check(result, "copying to a GPU")
 	}
 
-	/// Copies bytes back, when the work before is done.
+	/// Copies bytes back once the queued work is done.
 	pub fn read(&self, from: Place, bytes: u64) -> Result<Vec<u8>, DeviceError> {
 		let from = from.holding(bytes)?;
 		self.wait()?;
 		let _open = self.enter()?;
 		let mut out = vec![0; usize::try_from(bytes).map_err(lost)?];
-		// SAFETY: both have that many bytes.
+		// SAFETY: both ranges have that many bytes.
 		check(
 			unsafe { sys::cuMemcpyDtoH_v2(out.as_mut_ptr().cast(), from, out.len()) },
 			"copying from a GPU",
@@ -323,18 +328,18 @@ impl Context {
 		Ok(out)
 	}
 
-	/// Copies within the GPU's memory, after the work before.
+	/// Copies within the GPU's memory, after the queued work.
 	pub fn copy(&self, from: Place, to: Place, bytes: u64) -> Result<(), DeviceError> {
 		let (from, to) = (from.holding(bytes)?, to.holding(bytes)?);
 		let entered = self.enter()?;
-		// SAFETY: both have that many bytes.
+		// SAFETY: both ranges have that many bytes.
 		check(
 			unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes as usize, entered.stream) },
 			"copying on a GPU",
 		)
 	}
 
-	/// Waits until all work is done. A driver that hangs has lost the GPU.
+	/// Waits until all work is done. A driver that hangs counts as a lost GPU.
 	pub fn wait(&self) -> Result<(), DeviceError> {
 		let start = Instant::now();
 		loop {
@@ -345,7 +350,7 @@ impl Context {
 			match result {
 				CUresult::CUDA_ERROR_NOT_READY if start.elapsed() > LONGEST => {
 					return Err(lost(format!(
-						"its work of a moment was not done in {} s",
+						"its queued work did not finish within {} s: the driver hangs",
 						LONGEST.as_secs()
 					)));
 				}
@@ -353,12 +358,12 @@ impl Context {
 					std::thread::sleep(SPIN / 2);
 				}
 				CUresult::CUDA_ERROR_NOT_READY => std::thread::yield_now(),
-				result => return check(result, "its work"),
+				result => return check(result, "running its work"),
 			}
 		}
 	}
 
-	/// The time that work takes on the GPU, from the work before it to its own end.
+	/// Returns the time that work takes on the GPU, from the end of the queued work to its own end.
 	pub fn timed(
 		&self,
 		work: impl FnOnce() -> Result<(), DeviceError>,
@@ -370,10 +375,10 @@ impl Context {
 		self.wait()?;
 		let _open = self.enter()?;
 		let mut ms = 0.0;
-		// SAFETY: both were recorded, and are over.
+		// SAFETY: both were recorded and have passed.
 		check(
 			unsafe { sys::cuEventElapsedTime(&mut ms, from.raw, to.raw) },
-			"measuring a GPU",
+			"timing a GPU's work",
 		)?;
 		Ok(Duration::from_secs_f64(f64::from(ms.max(0.0)) / 1e3))
 	}
@@ -390,7 +395,7 @@ impl Context {
 		];
 		let mut values = [log.as_mut_ptr().cast::<c_void>(), LOG as *mut c_void];
 		let mut raw = std::ptr::null_mut();
-		// SAFETY: the text ends with 0, the log is as large as is said, and the options are two.
+		// SAFETY: the text ends with 0, the log has the stated size, and there are two options.
 		let result = unsafe {
 			sys::cuModuleLoadDataEx(
 				&mut raw,
@@ -416,7 +421,7 @@ impl Context {
 	}
 }
 
-/// A moment of the queue.
+/// An event in the stream.
 struct Event<'a> {
 	raw: sys::CUevent,
 	context: &'a Context,
@@ -430,17 +435,17 @@ impl<'a> Event<'a> {
 		// SAFETY: a place for a handle.
 		check(
 			unsafe { sys::cuEventCreate(&mut raw, flags) },
-			"a clock on a GPU",
+			"creating an event",
 		)?;
 		Ok(Self { raw, context })
 	}
 
 	fn record(&self) -> Result<(), DeviceError> {
 		let entered = self.context.enter()?;
-		// SAFETY: both are open.
+		// SAFETY: the event and the stream are open.
 		check(
 			unsafe { sys::cuEventRecord(self.raw, entered.stream) },
-			"measuring a GPU",
+			"timing a GPU's work",
 		)
 	}
 }
@@ -448,7 +453,7 @@ impl<'a> Event<'a> {
 impl Drop for Event<'_> {
 	fn drop(&mut self) {
 		if let Ok(_open) = self.context.enter() {
-			// SAFETY: it was made in this context, and is given back once.
+			// SAFETY: it was created in this context, and is destroyed once.
 			unsafe {
 				sys::cuEventDestroy_v2(self.raw);
 			}
@@ -456,7 +461,7 @@ impl Drop for Event<'_> {
 	}
 }
 
-/// Memory of a GPU.
+/// A buffer in a GPU's memory.
 pub struct Buffer {
 	at: sys::CUdeviceptr,
 	bytes: u64,
@@ -464,12 +469,12 @@ pub struct Buffer {
 }
 
 impl Buffer {
-	/// Its beginning.
+	/// Returns the place of its first byte.
 	pub fn start(&self) -> Place {
 		self.at(0)
 	}
 
-	/// A byte of it.
+	/// Returns the place of one of its bytes.
 	pub fn at(&self, byte: u64) -> Place {
 		Place {
 			at: self.at + byte.min(self.bytes),
@@ -481,7 +486,7 @@ impl Buffer {
 impl Drop for Buffer {
 	fn drop(&mut self) {
 		if let Ok(_open) = self.context.enter() {
-			// SAFETY: it was taken in this context, which is still there, and is given back once.
+			// SAFETY: it was allocated in this context, which still exists, and is freed once.
 			unsafe {
 				sys::cuMemFree_v2(self.at);
 			}
@@ -489,7 +494,7 @@ impl Drop for Buffer {
 	}
 }
 
-/// An address in a GPU's memory, and the bytes that follow it in its buffer.
+/// An address in a GPU's memory, and the number of bytes that follow it in its buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
 	at: sys::CUdeviceptr,
@@ -497,18 +502,18 @@ pub struct Place {
 }
 
 impl Place {
-	/// The address, if that many bytes follow.
+	/// Returns the address if that many bytes follow.
 	fn holding(self, bytes: u64) -> Result<sys::CUdeviceptr, DeviceError> {
 		match bytes <= self.room {
 			true => Ok(self.at),
 			false => Err(lost(format!(
-				"a buffer has {} bytes where {bytes} are needed",
+				"a buffer has {} bytes, and {bytes} are needed: a bug",
 				self.room
 			))),
 		}
 	}
 
-	/// The address.
+	/// Returns the address.
 	pub fn address(self) -> u64 {
 		self.at
 	}
@@ -531,7 +536,7 @@ unsafe impl Sync for Loaded {}
 impl Drop for Loaded {
 	fn drop(&mut self) {
 		if let Ok(_open) = self.context.enter() {
-			// SAFETY: it was loaded in this context, and is unloaded once: its kernels keep it.
+			// SAFETY: it was loaded in this context, and is unloaded once: its kernels keep it loaded.
 			unsafe {
 				sys::cuModuleUnload(self.raw);
 			}
@@ -539,12 +544,12 @@ impl Drop for Loaded {
 	}
 }
 
-/// When a kernel begins.
+/// The moment at which a kernel starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
 	/// When all work before it is done.
 	After,
-	/// When the kernel before it lets it: it waits by itself for what it needs.
+	/// When the previous kernel permits: the kernel itself waits for the data it needs.
 	Early,
 }
 
@@ -562,7 +567,7 @@ unsafe impl Send for Kernel {}
 unsafe impl Sync for Kernel {}
 
 impl Module {
-	/// A kernel by its name, for blocks of so many threads with this many bytes of shared memory.
+	/// Finds a kernel by name, for blocks of `threads` threads and `shared` bytes of shared memory.
 	pub fn kernel(&self, name: &str, threads: u32, shared: u32) -> Result<Kernel, DeviceError> {
 		use sys::CUfunction_attribute_enum as Attribute;
 		let context = &self.0.context;
@@ -570,19 +575,21 @@ impl Module {
 		let named = CString::new(name).map_err(lost)?;
 		let mut raw = std::ptr::null_mut();
 		let mut fit = 0;
-		// SAFETY: places for a handle and for a number, a text that ends with 0, and a kernel that was found.
+		// SAFETY: places for a handle and for a number, a text that ends with 0, and a kernel that was
+		// found.
 		unsafe {
 			let result = sys::cuModuleGetFunction(&mut raw, self.0.raw, named.as_ptr());
 			check(result, "finding a kernel")?;
 			if shared > 0 {
 				let most = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 				let result = sys::cuFuncSetAttribute(raw, most, shared as c_int);
-				check(result, "shared memory for a kernel")?;
-				// All of it: a tree runs beside a product only where both have room, and the driver leaves the rest to caches.
+				check(result, "setting a kernel's shared memory")?;
+				// All of it: a tree runs beside a product only if both fit, and the driver gives the rest to
+				// caches.
 				let part = Attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
 				check(
 					sys::cuFuncSetAttribute(raw, part, 100),
-					"shared memory for a kernel",
+					"setting a kernel's shared memory",
 				)?;
 			}
 			let result = sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(
@@ -591,11 +598,11 @@ impl Module {
 				threads as c_int,
 				shared as usize,
 			);
-			check(result, "room for a kernel")?;
+			check(result, "computing a kernel's occupancy")?;
 		}
 		if fit < 1 {
 			return Err(lost(format!(
-				"a multiprocessor has no room for {threads} threads of {name} with {shared} bytes"
+				"a multiprocessor has no room for a block of {name}: {threads} threads, {shared} bytes of shared memory"
 			)));
 		}
 		Ok(Kernel {
@@ -608,12 +615,12 @@ impl Module {
 }
 
 impl Kernel {
-	/// Queues so many blocks of it, with its parameters as they are in its code.
+	/// Launches `blocks` blocks with these parameters.
 	///
 	/// # Safety
 	///
-	/// The parameters must be those of the kernel, and what they point to must hold what the kernel reads and writes
-	/// until its work is done.
+	/// The parameters must be those of the kernel, and the memory they point to must be valid for its reads
+	/// and writes until its work is done.
 	pub unsafe fn run(
 		&self,
 		blocks: u32,
@@ -622,7 +629,7 @@ impl Kernel {
 	) -> Result<(), DeviceError> {
 		let entered = self.module.0.context.enter()?;
 		if begin == Begin::After {
-			// SAFETY: as the caller says.
+			// SAFETY: the caller's promise.
 			let result = unsafe {
 				sys::cuLaunchKernel(
 					self.raw,
@@ -638,7 +645,7 @@ impl Kernel {
 					std::ptr::null_mut(),
 				)
 			};
-			return check(result, "starting a kernel");
+			return check(result, "launching a kernel");
 		}
 		let mut early = sys::CUlaunchAttribute {
 			id:
@@ -660,22 +667,22 @@ impl Kernel {
 			attrs: &mut early,
 			numAttrs: 1,
 		};
-		// SAFETY: as the caller says.
+		// SAFETY: the caller's promise.
 		let result = unsafe {
 			sys::cuLaunchKernelEx(&config, self.raw, params.as_mut_ptr(), std::ptr::null_mut())
 		};
-		check(result, "starting a kernel")
+		check(result, "launching a kernel")
 	}
 }
 
-/// A description of a matrix, by which Hopper copies boxes of it.
+/// A tensor map: describes a matrix so that Hopper can copy boxes of it.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
 pub struct Map(sys::CUtensorMap);
 
 impl Map {
-	/// Of bytes at a place: sizes, the first without gaps; bytes from one to the next of the others; the box. Rows of 128
-	/// bytes are swizzled as its matrix units read them.
+	/// Describes bytes at a place: `sizes` of the dimensions, the first of which is contiguous; `strides` in
+	/// bytes of the others; `boxed`, the size of a box. Rows of 128 bytes are swizzled for the matrix units.
 	pub fn new(
 		at: Place,
 		sizes: &[u64],
@@ -689,7 +696,7 @@ impl Map {
 		let at = at.holding(of_all.max().unwrap_or(sizes[0]))?;
 		let steps = vec![1; sizes.len()];
 		let mut map: MaybeUninit<sys::CUtensorMap> = MaybeUninit::zeroed();
-		// SAFETY: there are as many sizes, and one stride fewer, as is said; the driver checks their values.
+		// SAFETY: there are as many sizes as stated, and one stride fewer; the driver checks their values.
 		unsafe {
 			let result = sys::cuTensorMapEncodeTiled(
 				map.as_mut_ptr(),
@@ -705,12 +712,12 @@ impl Map {
 				sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
 				sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
 			);
-			check(result, "describing a matrix")?;
+			check(result, "encoding a tensor map")?;
 			Ok(Self(map.assume_init()))
 		}
 	}
 
-	/// As a kernel's parameter.
+	/// Returns it as a kernel's parameter.
 	pub fn param(&mut self) -> *mut c_void {
 		(&raw mut self.0).cast()
 	}

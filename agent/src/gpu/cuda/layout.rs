@@ -1,4 +1,4 @@
-//! The parameters of the kernels in `agent/cuda/`, as `agent/cuda/trial.h` lays them out.
+//! The parameters of the kernels in `agent/cuda/`, laid out like the structures in `agent/cuda/trial.h`.
 
 use super::driver::Place;
 use crate::trial::{hash::Hash, matrix::LINE};
@@ -6,22 +6,24 @@ use std::ffi::c_void;
 
 /// Lines that a block of `tree` hashes.
 pub const LEAVES: u32 = 128;
-/// Threads of a walk's lane, and lanes of a block.
+/// Threads of a walk's lane.
 pub const LANE: u32 = 16;
+/// Lanes of a block of `walk`.
 pub const LANES: u32 = 16;
-/// Reads of a lane of `reads`.
+/// Reads of each lane of `reads`.
 pub const YARDSTICK_READS: u32 = 64;
 /// Threads of a block of `fill` and of `copy`.
 pub const THREADS: u32 = 256;
-/// Threads of a block of `gather`: parts of 16 bytes of a line.
+/// Threads of a block of `gather`: one for each 16 bytes of a line.
 pub const PARTS: u32 = (LINE / 16) as u32;
-/// Rows and columns of the parts of a product that are said to be done one by one.
+/// Rows of each part of a product that is marked done by itself.
 pub const DONE_ROWS: u32 = 64;
+/// Columns of such a part.
 pub const DONE_COLUMNS: u32 = 256;
-/// Bytes of the state.
+/// Size of [`State`] in bytes.
 pub const STATE: u64 = size_of::<State>() as u64;
 
-/// What follows from a tree's root.
+/// The values to derive from a tree's root.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum After {
@@ -29,7 +31,7 @@ pub enum After {
 	Nothing = 0,
 	/// κ of the turn's next step.
 	Step = 1,
-	/// The turn's root, which the running hash takes, and κ of the next turn.
+	/// The turn's root, the running hash that takes it in, and κ of the next turn.
 	Turn = 2,
 }
 
@@ -43,7 +45,7 @@ pub struct State {
 }
 
 impl State {
-	/// Its bytes on the GPU.
+	/// Returns its bytes on the GPU.
 	pub fn bytes(&self) -> [u8; STATE as usize] {
 		let mut out = [0; STATE as usize];
 		out[..32].copy_from_slice(&self.running);
@@ -52,7 +54,7 @@ impl State {
 	}
 }
 
-/// An address on the GPU; 0 is none.
+/// An address on the GPU; 0 means none.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 pub struct Address(u64);
@@ -140,7 +142,7 @@ pub struct Copy16 {
 	pub count: u64,
 }
 
-/// A structure as a kernel's parameter.
+/// Returns a structure as a kernel's parameter.
 pub fn param<T>(value: &mut T) -> *mut c_void {
 	(&raw mut *value).cast()
 }
@@ -153,7 +155,7 @@ mod tests {
 
 	const HEADER: &str = include_str!("../../../cuda/trial.h");
 
-	/// Numbers that the header names.
+	/// Returns the constants of the header.
 	fn numbers() -> BTreeMap<&'static str, u32> {
 		let mut all = BTreeMap::new();
 		for line in HEADER.lines() {
@@ -191,7 +193,7 @@ mod tests {
 		}
 	}
 
-	/// Offsets of a structure's fields in the header, by the rules of C, and its size.
+	/// Returns the offsets of a structure's fields in the header, by the rules of C, and its size.
 	fn fields(of: &str) -> (Vec<(String, usize)>, usize) {
 		let start = HEADER.find(&format!("struct {of} {{")).unwrap();
 		let body = &HEADER[start..][..HEADER[start..].find("};").unwrap()];

@@ -14,51 +14,52 @@ use crate::{
 };
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
-/// Most lines that are shown at a time.
+/// Maximum number of lines gathered at a time.
 pub const SHOWN: u32 = 1_024;
-/// Bytes of the GPU's memory that are left alone where there is room for less than was asked for, at most, and the part of
-/// what is free: drivers take some later.
+/// When less memory is available than requested, leave the smaller of this many bytes and the free memory
+/// divided by [`LEFT_PART`]: drivers allocate some later.
 const LEFT: u64 = 256 << 20;
 const LEFT_PART: u64 = 64;
 
 /// The buffers of one window.
 pub struct Memory {
 	pub n: u32,
-	/// Of the fill, and of the trial: openings repeat both side by side.
+	/// The working matrices of the fill; apart from the trial's, since openings repeat both side by side.
 	pub fill: Matrices,
 	pub trial: Matrices,
-	/// Trees, level by level, by turns: one may be built while the one before is not done.
+	/// Nodes of two alternating trees, level by level: one may be built before the previous one is done.
 	pub nodes: [Buffer; 2],
-	/// Blocks of a tree that are done, 64 bytes apart for the same reason.
+	/// Counts of finished blocks of each tree, 64 bytes apart.
 	pub arrived: Buffer,
-	/// The tree that was built last.
+	/// Index of the tree built last.
 	pub last: AtomicUsize,
-	/// The roots, and a place for one that nobody reads.
+	/// The roots, and a place for one that is never read.
 	pub roots: Buffer,
 	pub state: Buffer,
-	/// The parts of a product that are done.
+	/// Marks of a product's finished parts.
 	pub done: Buffer,
-	/// Names the product that is computed now among all before it.
+	/// Number of the current product; the value of its marks.
 	pub epoch: AtomicU32,
-	/// Numbers of lines to show, and the lines with their paths.
+	/// Numbers of the lines to gather.
 	pub which: Buffer,
+	/// The gathered lines with their paths.
 	pub shown: Buffer,
-	/// The matrices that stay, one after the other, in one buffer: a walk finds a line by one addition.
+	/// The kept matrices, one after the other in one buffer, so that a walk finds a line by one addition.
 	window: Buffer,
-	/// All of them.
+	/// Number of kept matrices.
 	pub matrices: u32,
 }
 
-/// Two matrices, of which each product goes from one to the other, and the factor.
+/// The fixed factor, and two matrices: each product reads one and writes the other.
 pub struct Matrices {
 	pub a: Buffer,
 	pub x: [Buffer; 2],
-	/// Descriptions for Hopper: of the factor, and of each of the two.
+	/// Tensor maps for Hopper: of the factor, and of each of the two.
 	pub maps: Option<(Map, [Map; 2])>,
 }
 
 impl Memory {
-	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for.
+	/// Allocates memory for `window` matrices of n × n bytes, or for as many as fit.
 	pub fn new(gpu: &Cuda, n: u32, window: u32) -> Result<Self, DeviceError> {
 		let context = &gpu.context;
 		let matrix = u64::from(n) * u64::from(n);
@@ -77,7 +78,7 @@ impl Memory {
 			context.buffer(path * u64::from(SHOWN))?,
 		);
 		let (nodes, arrived, roots, state, done, which, shown) = made;
-		// Last, and as much as there is.
+		// Last, from the remaining memory.
 		let (window, matrices) = Self::window(gpu, matrix, window)?;
 		Ok(Self {
 			n,
@@ -105,11 +106,20 @@ impl Memory {
 				Err(DeviceError::Memory(error)) => {
 					let free = gpu.context.free_memory()?;
 					let free = (free - LEFT.min(free / LEFT_PART)) / matrix;
-					tracing::debug!(gpu = gpu.name, room, free, error, "less memory than that");
-					// What is free may lie in pieces.
+					tracing::debug!(
+						gpu = gpu.name,
+						room,
+						free,
+						error,
+						"no room for a window this large"
+					);
+					// Free memory may be fragmented.
 					room = free.min(room - room.div_ceil(64));
 					if room < 2 {
-						return Err(DeviceError::Memory("none is left for the window".into()));
+						return Err(DeviceError::Memory(
+							"no room for a window of 2 matrices, the minimum; stop other programs that use the GPU"
+								.into(),
+						));
 					}
 				}
 				Err(error) => return Err(error),
@@ -117,17 +127,17 @@ impl Memory {
 		}
 	}
 
-	/// Bytes of a matrix.
+	/// Returns the size of a matrix in bytes.
 	pub fn matrix(&self) -> u64 {
 		u64::from(self.n) * u64::from(self.n)
 	}
 
-	/// Lines of a matrix.
+	/// Returns the number of lines of a matrix.
 	pub fn lines(&self) -> u32 {
 		(self.matrix() / LINE as u64) as u32
 	}
 
-	/// The place of `X_t` in the window, if it stays.
+	/// Returns the place of `X_t` in the window, if it is kept.
 	pub fn kept(&self, t: u32) -> Option<Place> {
 		let u = t / KEPT;
 		let stays = t.is_multiple_of(KEPT) && u < self.matrices;
@@ -154,13 +164,14 @@ impl Matrices {
 /// Columns and rows of the boxes that `hopper.cu` copies.
 const BOX: u32 = 128;
 
-/// The factor, as `hopper.cu` copies it.
+/// Describes the factor to `hopper.cu`.
 fn map_of_a(at: Place, n: u32) -> Result<Map, DeviceError> {
 	let n = u64::from(n);
 	Map::new(at, &[n, n], &[n], &[BOX, BOX])
 }
 
-/// The other matrix: in each 64 rows, 2 × 4 × 8 of them in the order of `row_at` in `trial.h`.
+/// Describes the other matrix: its rows in groups of 64, each as 2 × 4 × 8 rows in the order of `row_at` in
+/// `trial.h`.
 fn map_of_x(at: Place, n: u32) -> Result<Map, DeviceError> {
 	let n = u64::from(n);
 	Map::new(

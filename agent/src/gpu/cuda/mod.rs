@@ -1,5 +1,5 @@
-//! NVIDIA's GPUs, through CUDA's driver alone. The kernels are in `agent/cuda/`; the driver compiles them for the GPU
-//! that it finds.
+//! NVIDIA's GPUs, through CUDA's driver alone. The kernels are in `agent/cuda/`; the driver compiles them
+//! for the machine's GPU.
 
 mod choice;
 mod code;
@@ -23,11 +23,11 @@ use std::{path::PathBuf, sync::atomic::AtomicBool};
 pub(super) struct Found {
 	listed: Listed,
 	version: Version,
-	/// Folder of what is remembered.
+	/// Folder for the record of chosen kernels.
 	memory: Option<PathBuf>,
 }
 
-/// Finds GPUs. There are none where no driver of CUDA's is, or where options ask for another way.
+/// Finds GPUs. Returns none without CUDA's driver, or if the options exclude CUDA.
 pub(super) fn find(options: &Options) -> Vec<Found> {
 	if options.choice == Choice::Off || options.kernels == Kernels::Portable {
 		return Vec::new();
@@ -36,11 +36,15 @@ pub(super) fn find(options: &Options) -> Vec<Found> {
 		return Vec::new();
 	};
 	let listed = driver::list().unwrap_or_else(|error| {
-		tracing::warn!(%error, "CUDA's driver does not list its GPUs; they are used through Vulkan, if it shows them");
+		tracing::warn!(
+			%error,
+			"CUDA's driver cannot list its GPUs; using those that Vulkan shows. Check the driver with nvidia-smi and \
+			 dmesg"
+		);
 		Vec::new()
 	});
 	let found = |listed: Listed| {
-		// Older ones have no matrix units for bytes.
+		// Older GPUs have no matrix units for bytes.
 		let fits = code::fitting(&listed, version);
 		let known = fits.base.is_some() || !fits.too_new.is_empty();
 		known.then(|| Found {
@@ -64,10 +68,10 @@ impl Source for Found {
 	}
 
 	fn open_again(&self, kernels: Kernels) -> Result<Cuda, DeviceError> {
-		// Its number may be another one.
+		// Its number may have changed.
 		let mut listed = driver::list()?.into_iter();
 		let listed = listed.find(|listed| listed.card.is_same(&self.listed.card));
-		let listed = listed.ok_or_else(|| lost("its driver does not show it any more"))?;
+		let listed = listed.ok_or_else(|| lost("its driver no longer shows it"))?;
 		choice::choose(&listed, self.version, kernels, self.memory.as_deref())
 	}
 
@@ -76,22 +80,22 @@ impl Source for Found {
 	}
 }
 
-/// A GPU that is open.
+/// An open GPU.
 pub(super) struct Cuda {
-	/// For people.
+	/// Its name, for display.
 	name: String,
 	context: Context,
 	base: Base,
 	product: Product,
-	/// The kernels for the product, with their measured speeds.
+	/// The kernels for the product, with their measured rates.
 	rated: Vec<Rated>,
 	multiprocessors: u32,
-	/// Kernels may begin before the one before them is over.
+	/// Kernels may start before the previous one ends.
 	early: bool,
 	failed: AtomicBool,
 }
 
-/// The kernels around the products.
+/// The kernels other than products.
 struct Base {
 	fill: Kernel,
 	tree: Kernel,
@@ -108,7 +112,7 @@ struct Product {
 }
 
 impl Cuda {
-	/// Opens a GPU, and compiles its kernels.
+	/// Opens a GPU and compiles its kernels.
 	fn open(
 		listed: &Listed,
 		base: &code::Code,

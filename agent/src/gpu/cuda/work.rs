@@ -1,5 +1,5 @@
-//! Work on a GPU: fills, turns, trees, and lines that are read back. Everything is queued in its order; κ of a step and
-//! the running hash stay on the GPU, so that nothing waits for this machine within a span.
+//! Work on a GPU: fills, turns, trees, and reading lines back. Everything is queued in order in one stream;
+//! κ of a step and the running hash stay on the GPU, so that nothing waits for the host within a span.
 
 use super::{
 	Cuda,
@@ -23,18 +23,18 @@ use crate::{
 };
 use std::{ops::Range, sync::atomic::Ordering};
 
-/// Multiplications of a fill that are queued together, so that it can be given up soon.
+/// Multiplications of a fill that are queued together: few enough that it can be canceled soon.
 const BATCH_PRODUCTS: u64 = 1 << 42;
-/// Most products of them.
+/// Maximum products queued together.
 const BATCH: u64 = 128;
-/// Bytes of a plain copy: more than any cache holds.
+/// Size of a plain copy in bytes: more than any cache holds.
 const COPIED: u64 = 1 << 30;
-/// The same at least, where there is little memory.
+/// Minimum size of a plain copy, if memory is short.
 const COPIED_LEAST: u64 = 1 << 20;
-/// Where a root goes that is known.
+/// Place for a root that is never read.
 const NOBODY: u32 = ROOTS;
 
-/// What a tree is built over, and what follows.
+/// The matrix to build a tree over, and the use of its root.
 struct Over {
 	lines: Place,
 	key: TreeKey,
@@ -42,12 +42,12 @@ struct Over {
 	after: After,
 	step: u32,
 	turn: Hash,
-	/// The product that makes the matrix is the work before, and says what is done.
+	/// The preceding work is the product that makes the matrix, and it marks its finished parts.
 	told: bool,
 }
 
 impl Cuda {
-	/// Fills `A`, or the first matrix.
+	/// Fills `A` or the first matrix.
 	pub(super) fn rows(
 		&self,
 		memory: &Memory,
@@ -76,7 +76,8 @@ impl Cuda {
 		self.rows(memory, of.x[0].start(), 1, seed)
 	}
 
-	/// Multiplies one of the two matrices to the other, with κ of the state or none. Returns whether it says what is done.
+	/// Multiplies one of the two matrices into the other, with κ of the state if `keyed`. Returns whether
+	/// the product marks its finished parts.
 	pub(super) fn multiply(
 		&self,
 		memory: &Memory,
@@ -87,7 +88,7 @@ impl Cuda {
 		begin: Begin,
 	) -> Result<bool, DeviceError> {
 		let recipe = &self.product.recipe;
-		// Without an early start nobody looks at what is done.
+		// Without early launches nothing reads the marks.
 		let tells = recipe.pairs && self.early;
 		let mut params = Product {
 			a: of.a.start().into(),
@@ -113,21 +114,22 @@ impl Cuda {
 		match &of.maps {
 			None => {
 				let blocks = tiles;
-				// SAFETY: the parameters are those of a product, and name matrices and what belongs to them.
+				// SAFETY: the parameters are those of a product, and point to matrices, the state and the
+				// marks.
 				unsafe { kernel.run(blocks, begin, &mut [param(&mut params)])? };
 			}
 			Some((map_a, map_x)) => {
 				let (mut map_a, mut map_x) = (*map_a, map_x[from]);
 				let blocks = tiles.min(self.multiprocessors / 2 * 2).max(2);
 				let mut all = [map_a.param(), map_x.param(), param(&mut params)];
-				// SAFETY: the same, and the descriptions are of the same matrices.
+				// SAFETY: the same, and the tensor maps are of the same matrices.
 				unsafe { kernel.run(blocks, begin, &mut all)? };
 			}
 		}
 		Ok(tells)
 	}
 
-	/// Walks all lanes of a matrix over some matrices of the window, by `walk` or by its yardstick.
+	/// Walks all lanes of a matrix over some matrices of the window, with `walk` or its yardstick.
 	fn walk_over(
 		&self,
 		kernel: &Kernel,
@@ -136,7 +138,7 @@ impl Cuda {
 		window: Range<u32>,
 	) -> Result<(), DeviceError> {
 		let first = memory.kept(KEPT * window.start);
-		let first = first.ok_or_else(|| lost("its window lacks a matrix"))?;
+		let first = first.ok_or_else(|| lost("a matrix is not in its window: a bug"))?;
 		let mut params = Walk {
 			z: z.into(),
 			window: first.into(),
@@ -145,7 +147,7 @@ impl Cuda {
 			unused: 0,
 		};
 		let blocks = memory.lines() / LANES;
-		// SAFETY: the parameters are those of both, which read only lines of the window.
+		// SAFETY: both kernels have these parameters, and read only lines of the window.
 		unsafe { kernel.run(blocks, self.begin(), &mut [param(&mut params)]) }
 	}
 
@@ -185,7 +187,7 @@ impl Cuda {
 		}
 	}
 
-	/// When a kernel begins that waits by itself.
+	/// Returns the start of a kernel that itself waits for its data.
 	fn begin(&self) -> Begin {
 		if self.early {
 			Begin::Early
@@ -194,7 +196,7 @@ impl Cuda {
 		}
 	}
 
-	/// The rate of copies by the GPU's copying engines, or by a kernel.
+	/// Measures copies by the GPU's copy engines or by a kernel, in 10⁹ bytes per second.
 	fn copied(
 		&self,
 		from: Place,
@@ -219,7 +221,7 @@ impl Cuda {
 					.run(blocks, Begin::After, &mut [param(&mut params)])
 			}
 		};
-		// The first makes the memory real.
+		// The first one makes the driver back the memory.
 		once()?;
 		let took = self
 			.context
@@ -231,7 +233,7 @@ impl Cuda {
 impl Backend for Cuda {
 	type Memory = Memory;
 
-	/// A tile is as wide.
+	/// The width of a tile.
 	const LEAST_ROWS: u32 = DONE_COLUMNS;
 
 	fn take(&self, n: u32, window: u32) -> Result<Memory, DeviceError> {
@@ -301,7 +303,9 @@ impl Backend for Cuda {
 
 	fn running(&self, memory: &Memory) -> Result<Hash, DeviceError> {
 		let bytes = self.context.read(memory.state.start(), 32)?;
-		bytes.try_into().map_err(|_| lost("it reads too little"))
+		bytes
+			.try_into()
+			.map_err(|_| lost("it returned fewer bytes than requested"))
 	}
 
 	fn steps(
@@ -316,8 +320,8 @@ impl Backend for Cuda {
 		for step in steps {
 			let mut told = false;
 			if step.is_multiple_of(2) {
-				// Beside the tree over the matrix that it multiplies, of which it needs κ late. Of other work before it is not
-				// known when it is done.
+				// A product runs beside the tree over the matrix that it multiplies, whose κ it needs late.
+				// Other preceding work may still be running when it needs the results.
 				let begin = if step > first {
 					self.begin()
 				} else {
@@ -380,7 +384,7 @@ impl Backend for Cuda {
 			Some(before) => before,
 			None => {
 				let kept = memory.kept(stays);
-				let kept = kept.ok_or_else(|| lost("its window lacks a matrix"))?;
+				let kept = kept.ok_or_else(|| lost("a matrix is not in its window: a bug"))?;
 				self.context
 					.copy(kept, memory.fill.x[0].start(), memory.matrix())?;
 				(stays, 0)
@@ -425,7 +429,8 @@ impl Backend for Cuda {
 				levels,
 			};
 			let blocks = lines.len() as u32;
-			// SAFETY: the parameters are those of `gather`; the lines are of the matrix, and there is room for so many.
+			// SAFETY: the parameters are those of `gather`; the lines are within the matrix, and there is
+			// room for all of them.
 			unsafe {
 				self.base
 					.gather
@@ -489,7 +494,7 @@ impl Backend for Cuda {
 }
 
 impl Over {
-	/// A tree of which only the nodes are wanted.
+	/// Describes a tree of which only the nodes are needed.
 	fn only(lines: Place, key: TreeKey) -> Self {
 		Self {
 			lines,

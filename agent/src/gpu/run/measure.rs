@@ -1,4 +1,4 @@
-//! Rates of a window's parts of the work, each by itself, for benches.
+//! Rates of each part of a window's work by itself, for benches.
 
 use super::{At, GpuWindow};
 use crate::{
@@ -7,16 +7,16 @@ use crate::{
 };
 use std::time::Instant;
 
-/// Seconds that the pieces of work take that are timed together, and the most of them.
+/// Target duration in seconds of the repetitions that are timed together, and their maximum number.
 const EACH_TIME: f64 = 0.02;
 const MOST: f64 = 128.0;
-/// Times that products and reads are timed; the fastest counts, since what disturbs only slows down.
+/// Number of timings of products and reads. The fastest counts, since disturbances only slow down.
 const TIMES: usize = 5;
 
 type Memory<S> = <<S as Source>::Backend as Backend>::Memory;
 
 impl<S: Source> GpuWindow<S> {
-	/// Walks over equal parts of the window, and returns the rates of reading, in 10⁹ bytes a second.
+	/// Walks over equal parts of the window, and returns their read rates in 10⁹ bytes per second.
 	pub(super) fn parts(&self, parts: u32) -> Result<Vec<f64>, DeviceError> {
 		self.alone(|gpu, memory| {
 			let parts = parts.min(self.matrices);
@@ -31,7 +31,7 @@ impl<S: Source> GpuWindow<S> {
 		})
 	}
 
-	/// Returns the rate of products alone, in 10⁹ operations a second.
+	/// Returns the rate of products alone, in 10⁹ operations per second.
 	pub(super) fn products(&self) -> Result<f64, DeviceError> {
 		self.alone(|gpu, memory| {
 			let secs = secs_of_one(gpu, &|times| gpu.products(memory, times), TIMES)?;
@@ -39,7 +39,7 @@ impl<S: Source> GpuWindow<S> {
 		})
 	}
 
-	/// Returns the rate of the yardstick of walks, where there is one, in 10⁹ bytes a second.
+	/// Returns the rate of the yardstick of walks in 10⁹ bytes per second, if the backend has one.
 	pub(super) fn reads(&self) -> Result<Option<f64>, DeviceError> {
 		self.alone(|gpu, memory| {
 			let Some(bytes) = gpu.reads(memory, 1).transpose()? else {
@@ -53,7 +53,7 @@ impl<S: Source> GpuWindow<S> {
 		})
 	}
 
-	/// Measures while nothing else runs on the device. What lay in the trial's matrices is gone afterwards.
+	/// Measures while nothing else runs on the device. Overwrites the trial's matrices.
 	fn alone<T>(
 		&self,
 		measure: impl Fn(&S::Backend, &Memory<S>) -> Result<T, DeviceError>,
@@ -69,7 +69,7 @@ impl<S: Source> GpuWindow<S> {
 	}
 }
 
-/// Returns the seconds that a piece of work takes, by the fastest of some runs of many of them.
+/// Returns the seconds that a piece of work takes: the fastest of `runs` runs of many repetitions.
 fn secs_of_one<B: Backend>(
 	gpu: &B,
 	work: &dyn Fn(u32) -> Result<(), DeviceError>,

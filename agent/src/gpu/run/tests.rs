@@ -63,7 +63,7 @@ fn a_gpu_that_is_lost_before_the_openings_is_opened_and_filled_again_for_them() 
 	for loss in [Opened::fail, Opened::destroy] {
 		let lost = device.0.shared().unwrap();
 		loss(&lost.backend);
-		// A whole committee at once, as after a driver's reset.
+		// A whole committee at once, as after a driver reset.
 		std::thread::scope(|scope| {
 			for _ in 0..3 {
 				scope.spawn(|| assert!(opened(&ran, 1).unwrap() == before));
@@ -104,13 +104,13 @@ fn openings_give_way_to_a_trial_from_its_fill_to_its_end() {
 	let device = software();
 	let first = run(filled(&device)).unwrap();
 	let shown = opened(&first, 1).unwrap();
-	// One that is filled and not run is given up.
+	// A window that is filled but never run.
 	let second = filled(&device);
 	assert_eq!(opened(&first, 1), Err(DeviceError::Busy));
 	drop(second);
 	assert!(opened(&first, 1).unwrap() == shown);
 	let second = run(filled(&device)).unwrap();
-	// Each computes again what it needs, though the other has the memory.
+	// Each recomputes its lines, although the other has the memory.
 	for ran in [&first, &second, &first] {
 		assert!(opened(ran, 1).unwrap() == shown);
 	}
@@ -131,7 +131,7 @@ fn a_committee_has_the_steps_repeated_for_all() {
 			scope.spawn(move || is_right(ran, seat, &opened(ran, seat).unwrap()));
 		}
 	});
-	// Once for those who were there when it began, and once more for those who came late.
+	// Once for the requests present at the start, and once more for late ones.
 	let repeated = window.repeated();
 	assert!(
 		(last / 2..=2 * last).contains(&repeated),

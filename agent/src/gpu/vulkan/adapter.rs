@@ -1,4 +1,4 @@
-//! Adapters: the devices that Vulkan's drivers show.
+//! Adapters: the devices that Vulkan drivers show.
 
 use crate::gpu::{Card, Choice, Kind, Uuid, Vendor};
 use ash::vk;
@@ -17,7 +17,7 @@ fn instance() -> wgpu::Instance {
 	})
 }
 
-/// The adapters of a choice, each piece of hardware once.
+/// Returns the adapters of a choice, each piece of hardware once.
 pub fn adapters(choice: Choice) -> Vec<Adapter> {
 	if choice == Choice::Off {
 		return Vec::new();
@@ -61,10 +61,9 @@ pub fn card_of(adapter: &Adapter) -> Card {
 	}
 }
 
-/// The UUID and the bytes of memory of an adapter, as Vulkan tells them.
+/// Returns an adapter's UUID and its bytes of memory, from Vulkan.
 fn identity(adapter: &Adapter) -> Option<(Option<Uuid>, u64)> {
-	// SAFETY: what is asked is what the instance that the adapter belongs to can be asked, and nothing of it is
-	// kept or destroyed.
+	// SAFETY: the queries are valid for the adapter's own instance, and no handle is kept or destroyed.
 	unsafe {
 		let adapter = adapter.as_hal::<wgpu::hal::vulkan::Api>()?;
 		let instance = adapter.shared_instance();

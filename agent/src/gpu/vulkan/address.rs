@@ -1,9 +1,9 @@
-//! Reads through the addresses of buffers, which WGSL lacks.
+//! Reads through buffer addresses, which WGSL lacks.
 //!
-//! A binding names one buffer, so a kernel over many buffers needs a branch for each. Addresses need none. A kernel that
-//! uses them is written in WGSL with a function in place of the read, translated to SPIR-V as `wgpu` does it, and the
-//! function gets its body there. `wgpu` asks a device for addresses only to trace rays, so the device and the buffers
-//! are made by the layer below it.
+//! A binding names one buffer, so a kernel over many buffers needs a branch for each; addresses need none. A
+//! kernel that uses them is written in WGSL with a placeholder function for the read, and translated to
+//! SPIR-V with `wgpu`'s own settings; there the function gets its body. `wgpu` enables addresses only for
+//! ray tracing, so the layer below it makes the device and the buffers.
 
 use crate::{gpu::backend::lost, trial::device::DeviceError};
 use ash::{khr, vk};
@@ -25,23 +25,22 @@ use wgpu::{
 	},
 };
 
-/// Name of the function that a kernel calls to read: it takes an address, in two words, and an index, and returns a
+/// Name of the placeholder function: it takes an address, in two words, and an index, and returns a
 /// `vec4<u32>`.
 pub const READ: &str = "at_address";
 
 /// Bytes of a read.
 const READ_BYTES: u32 = 16;
 
-/// Features of `wgpu` that kernels need which use addresses.
+/// Features of `wgpu` that kernels with addresses need.
 pub const FEATURES: Features = Features::PASSTHROUGH_SHADERS;
 
-/// Returns whether an adapter can give buffers addresses, and run kernels that use them.
+/// Returns whether an adapter supports buffer addresses, and kernels that use them.
 pub fn has(adapter: &Adapter) -> bool {
 	if !adapter.features().contains(FEATURES) {
 		return false;
 	}
-	// SAFETY: what is asked is what the instance that the adapter belongs to can be asked, and nothing of it is
-	// kept or destroyed.
+	// SAFETY: the queries are valid for the adapter's own instance, and no handle is kept or destroyed.
 	unsafe {
 		let Some(adapter) = adapter.as_hal::<Api>() else {
 			return false;
@@ -49,7 +48,7 @@ pub fn has(adapter: &Adapter) -> bool {
 		let capabilities = adapter.physical_device_capabilities();
 		let instance = adapter.shared_instance();
 		let version = capabilities.properties().api_version;
-		// SPIR-V 1.5 and `vkGetBufferDeviceAddress` are of Vulkan 1.2.
+		// SPIR-V 1.5 and `vkGetBufferDeviceAddress` came with Vulkan 1.2.
 		if instance.instance_api_version().min(version) < vk::API_VERSION_1_2
 			|| !capabilities.supports_extension(khr::buffer_device_address::NAME)
 		{
@@ -63,7 +62,7 @@ pub fn has(adapter: &Adapter) -> bool {
 	}
 }
 
-/// Opens an adapter that [`has`] addresses, so that buffers get them.
+/// Opens an adapter that [`has`] addresses, with addresses enabled.
 pub fn open(
 	adapter: &Adapter,
 	descriptor: &DeviceDescriptor<'_>,
@@ -71,12 +70,12 @@ pub fn open(
 	let mut addresses =
 		vk::PhysicalDeviceBufferDeviceAddressFeatures::default().buffer_device_address(true);
 	let addresses = &mut addresses;
-	// SAFETY: features and limits are the adapter's, which has the extension and the feature that are added, and `wgpu`
-	// adds neither to a device that traces no rays. The device is made of the adapter that it is handed to.
+	// SAFETY: features and limits are the adapter's, which has the extension and the feature that are added;
+	// `wgpu` adds neither to a device without ray tracing. The device is handed to the adapter that made it.
 	unsafe {
 		let device = {
 			let adapter = adapter.as_hal::<Api>();
-			let adapter = adapter.ok_or_else(|| lost("it is not Vulkan's"))?;
+			let adapter = adapter.ok_or_else(|| lost("its adapter is not Vulkan's: a bug"))?;
 			adapter.open_with_callback(
 				descriptor.required_features,
 				&descriptor.required_limits,
@@ -93,21 +92,22 @@ pub fn open(
 	}
 }
 
-/// Makes a buffer on a device that was opened for addresses, and returns it with its address. `wgpu` does not see uses
-/// by address: the caller holds the buffer until they are over.
+/// Makes a buffer on a device opened for addresses, and returns it with its address. `wgpu` does not track
+/// uses by address: the caller must hold the buffer until they are over.
 pub fn buffer(
 	device: &Device,
 	descriptor: &BufferDescriptor<'_>,
 ) -> Result<(Buffer, u64), DeviceError> {
-	// SAFETY: the buffer is of the device that it is handed to, and made for all uses that the descriptor names.
+	// SAFETY: the buffer is handed to the device that made it, and allows all uses that the descriptor
+	// names.
 	unsafe {
 		let (made, address) = {
 			let hal = device.as_hal::<Api>();
-			let hal = hal.ok_or_else(|| lost("it is not Vulkan's"))?;
+			let hal = hal.ok_or_else(|| lost("its device is not Vulkan's: a bug"))?;
 			let made = hal.create_buffer(&hal::BufferDescriptor {
 				label: descriptor.label,
 				size: descriptor.size,
-				// The last stands for a storage buffer with an address.
+				// The last one gives the storage buffer an address.
 				usage: BufferUses::COPY_SRC
 					| BufferUses::COPY_DST
 					| BufferUses::STORAGE_READ_ONLY
@@ -129,10 +129,10 @@ pub fn buffer(
 }
 
 fn wrong(error: impl Display) -> DeviceError {
-	lost(format!("a kernel that cannot be: {error}"))
+	lost(format!("cannot build a kernel: {error}"))
 }
 
-/// Translates a kernel to SPIR-V 1.5, with the read in place.
+/// Translates a kernel to SPIR-V 1.5, with the read in place of the placeholder.
 pub fn kernel(code: &str) -> Result<Vec<u32>, DeviceError> {
 	let module = wgsl::parse_str(code).map_err(wrong)?;
 	let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
@@ -140,11 +140,11 @@ pub fn kernel(code: &str) -> Result<Vec<u32>, DeviceError> {
 		.map_err(wrong)?;
 	let options = Options {
 		lang_version: (1, 5),
-		// Names, by which the function is found.
+		// Names, to find the function by.
 		flags: WriterFlags::DEBUG,
-		// Bindings go by the numbers that the code gives them.
+		// Bindings have the numbers in the code.
 		fake_missing_bindings: true,
-		// What `ShaderRuntimeChecks::unchecked` leaves out.
+		// The checks that `ShaderRuntimeChecks::unchecked` omits.
 		zero_initialize_workgroup_memory: ZeroInitializeWorkgroupMemoryMode::None,
 		force_loop_bounding: false,
 		emit_int_div_checks: false,
@@ -154,7 +154,7 @@ pub fn kernel(code: &str) -> Result<Vec<u32>, DeviceError> {
 	with_read(&words)
 }
 
-/// Gives the function its body.
+/// Gives the placeholder function its body.
 fn with_read(words: &[u32]) -> Result<Vec<u32>, DeviceError> {
 	let mut b = Builder::new_from_module(load_words(words).map_err(wrong)?);
 	b.capability(Capability::PhysicalStorageBufferAddresses);
@@ -172,10 +172,10 @@ fn with_read(words: &[u32]) -> Result<Vec<u32>, DeviceError> {
 	b.select_function_by_name(READ).map_err(wrong)?;
 	let selected = b.selected_function();
 	let function = selected.and_then(|at| b.module_mut().functions.get_mut(at));
-	let function = function.ok_or_else(|| wrong("it does not read"))?;
+	let function = function.ok_or_else(|| wrong("it does not read by address"))?;
 	let parameters = function.parameters.iter().map(|one| one.result_id);
 	let [Some(address), Some(index)] = parameters.collect::<Vec<_>>()[..] else {
-		return Err(wrong("its reads take other parameters"));
+		return Err(wrong("its read by address has other parameters"));
 	};
 	function.blocks.clear();
 	let mut body = || {
@@ -190,9 +190,9 @@ fn with_read(words: &[u32]) -> Result<Vec<u32>, DeviceError> {
 	Ok(b.module().assemble())
 }
 
-/// The type of a buffer of vectors.
+/// Makes the type of a buffer of vectors.
 fn buffer_of(b: &mut Builder, vector: Word) -> Word {
-	// Ids of their own: one that is there already has its decorations.
+	// New ids: an existing type already has decorations.
 	let [array, buffer] = std::array::from_fn(|_| b.id());
 	b.type_runtime_array_id(Some(array), vector);
 	let stride = [Operand::LiteralBit32(READ_BYTES)];

@@ -1,7 +1,7 @@
 //! The rate of a plain copy within a GPU's memory: the yardstick for walks.
 //!
-//! A driver's own copies may be far from what the memory does: on an H200 they reached 751 GB/s, a kernel 3,937. So
-//! both are measured, and the faster counts.
+//! A driver's copy command may be far slower than the memory: on an H200 it reached 751 GB/s, a kernel
+//! 3,937. So both are measured, and the faster counts.
 
 use super::{
 	kernel::{Code, Handle, Use},
@@ -13,7 +13,7 @@ use crate::trial::device::{COPIED, COPIES, DeviceError, copied_gbps};
 use std::time::Instant;
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder};
 
-/// Bytes of a buffer that no cache holds.
+/// Size of a buffer, in bytes, that no cache holds.
 const LARGE: u64 = 1 << 30;
 
 /// A buffer, its copy, and the kernel that makes it.
@@ -53,7 +53,7 @@ impl<'a> Copy<'a> {
 		self.kernel.dispatch(encoder, &self.bound, 0, (groups, 1));
 	}
 
-	/// The rate of one way to copy.
+	/// Measures one way to copy, in 10⁹ bytes per second.
 	fn gbps(&self, copy: impl Fn(&mut CommandEncoder)) -> Result<f64, DeviceError> {
 		let run = |times| {
 			let mut encoder = self.handle.encoder();
@@ -63,7 +63,7 @@ impl<'a> Copy<'a> {
 			self.handle.submit(encoder);
 			self.handle.wait()
 		};
-		// The first makes the memory real.
+		// The first one makes the driver back the memory.
 		run(1)?;
 		let start = Instant::now();
 		run(COPIES)?;
@@ -71,8 +71,8 @@ impl<'a> Copy<'a> {
 	}
 }
 
-/// Measures copies between buffers that no cache holds, or that are as large as there is room for; on software, between
-/// small ones.
+/// Measures copies between buffers that no cache holds, or the largest that fit; on software, between small
+/// ones.
 pub fn gbps(handle: &Handle, software: bool) -> Result<f64, DeviceError> {
 	let limits = &handle.limits;
 	let least = COPIED as u64;

@@ -1,4 +1,4 @@
-//! An opened device, its buffers, and the kernels that run on it.
+//! An open device, its buffers, and the kernels that run on it.
 
 use super::address;
 use crate::{
@@ -21,28 +21,28 @@ use wgpu::{
 	ShaderModuleDescriptor, ShaderModuleDescriptorPassthrough, ShaderSource, ShaderStages,
 };
 
-/// Longest that a driver may take for what is submitted together, a fraction of a second of work.
+/// Timeout for work submitted together, which takes a fraction of a second.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How a kernel uses a binding.
+/// A kernel's access to a binding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-	/// Reads it.
+	/// Read only.
 	Read,
-	/// Writes it.
+	/// Read and written.
 	Write,
 }
 
 /// A kernel's code. Its entry point is `main`.
 pub(super) enum Code {
-	/// In WGSL, which runs on every device.
+	/// WGSL, which runs on every device.
 	Wgsl(String),
-	/// In SPIR-V, for what WGSL cannot say. `features` of the device must allow it.
+	/// SPIR-V, for code that WGSL cannot express. The device's features must allow it.
 	Spirv(Vec<u32>),
 }
 
 impl Code {
-	/// Tells it from every other code.
+	/// Returns a hash of the code.
 	pub fn fingerprint(&self) -> String {
 		let hash = match self {
 			Self::Wgsl(code) => blake3::hash(code.as_bytes()),
@@ -55,43 +55,49 @@ impl Code {
 	}
 }
 
-/// A kernel, ready to be bound.
+/// A compiled kernel, ready to be bound.
 pub(super) struct Kernel {
 	layout: BindGroupLayout,
 	pipeline: ComputePipeline,
 }
 
-/// A device that is open, and where its work is queued.
+/// An open device and its queue.
 pub(super) struct Handle {
 	device: wgpu::Device,
 	pub queue: wgpu::Queue,
 	pub limits: wgpu::Limits,
-	/// Its buffers can have addresses.
+	/// Whether its buffers can have addresses.
 	pub addresses: bool,
-	/// The device is gone, or did not do what it was told: nothing that it says counts any more.
+	/// Set once the device is lost or rejects work: its results no longer count.
 	failed: Arc<AtomicBool>,
-	/// Kernels, buffers and bindings that were made.
+	/// Number of kernels, buffers and bindings made.
 	#[cfg(test)]
 	made: std::sync::atomic::AtomicU32,
 }
 
 impl Handle {
-	/// Opens an adapter, with all that it can hold.
+	/// Opens an adapter with its maximum limits.
 	pub fn open(adapter: &Adapter, features: wgpu::Features) -> Result<Self, DeviceError> {
 		let limits = adapter.limits();
 		let descriptor = |features| wgpu::DeviceDescriptor {
 			label: Some("kaisar"),
 			required_features: features,
 			required_limits: limits.clone(),
-			// SAFETY: the only experimental parts in use are cooperative matrices, and kernels that wgpu passes on as
-			// they are; these are ours.
+			// SAFETY: the only experimental features in use are cooperative matrices and passthrough
+			// shaders, which are our own code.
 			experimental_features: unsafe { ExperimentalFeatures::enabled() },
 			..Default::default()
 		};
 		let with_addresses = || {
 			let opened = address::open(adapter, &descriptor(features | address::FEATURES));
 			opened
-				.inspect_err(|error| tracing::warn!(%error, "a GPU cannot be opened for addresses"))
+				.inspect_err(|error| {
+					tracing::warn!(
+						%error,
+						"cannot open a GPU with buffer addresses; opening it without, which makes walks over \
+						 many buffers slow. A newer driver may help"
+					)
+				})
 				.ok()
 		};
 		let opened = address::has(adapter).then(with_addresses).flatten();
@@ -106,15 +112,21 @@ impl Handle {
 		let failed = Arc::new(AtomicBool::new(false));
 		let flag = failed.clone();
 		device.set_device_lost_callback(move |reason, message| {
-			// Not where it is given back.
+			// Dropping the device is not a loss.
 			if reason != wgpu::DeviceLostReason::Destroyed {
-				tracing::warn!(message, "a GPU is lost: its driver was reset or crashed");
+				tracing::warn!(
+					message,
+					"a GPU is lost: its driver was reset or crashed; reopening it before its next use. Check dmesg"
+				);
 				flag.store(true, Ordering::SeqCst);
 			}
 		});
 		let flag = failed.clone();
 		device.on_uncaptured_error(Arc::new(move |error| {
-			tracing::warn!(%error, "a GPU refuses its work; it is opened again when it is needed");
+			tracing::warn!(
+				%error,
+				"a GPU rejected its work; reopening it before its next use. If this recurs, update its driver"
+			);
 			flag.store(true, Ordering::SeqCst);
 		}));
 		Ok(Self {
@@ -128,7 +140,7 @@ impl Handle {
 		})
 	}
 
-	/// Does something with the device, and returns the error that it met, if it met one.
+	/// Runs `act` on the device, and returns the error it caused, if any.
 	fn checked<T>(&self, act: impl FnOnce(&wgpu::Device) -> T) -> Result<T, DeviceError> {
 		#[cfg(test)]
 		self.made.fetch_add(1, Ordering::SeqCst);
@@ -146,7 +158,7 @@ impl Handle {
 		}
 	}
 
-	/// A kernel from its code. Binding 0 is its parameters, at an offset that each dispatch names.
+	/// Compiles a kernel. Binding 0 is its parameters, at an offset that each dispatch sets.
 	pub fn kernel(&self, name: &str, code: Code, uses: &[Use]) -> Result<Kernel, DeviceError> {
 		let entry = |binding: usize, ty, dynamic| BindGroupLayoutEntry {
 			binding: binding as u32,
@@ -169,9 +181,9 @@ impl Handle {
 				label: Some(name),
 				entries: &entries,
 			});
-			// SAFETY: the code is ours, takes nothing from anybody else, and its indices stay within the
-			// buffers that are bound to it, or whose addresses are: they follow from the shape, which is checked
-			// before, and, in what uses matrix units, from the number of subgroups, which the kernel checks.
+			// SAFETY: the code is our own and takes no outside input. Its indices stay within the buffers
+			// that are bound, or whose addresses are: they follow from the shape, which is checked before,
+			// and on matrix units from the number of subgroups, which the kernel checks.
 			let module = unsafe {
 				match code {
 					Code::Wgsl(code) => {
@@ -185,7 +197,7 @@ impl Handle {
 					Code::Spirv(code) => {
 						let entry_points = vec![PassthroughShaderEntryPoint {
 							name: "main".into(),
-							// Only where the shader's language does not say it itself.
+							// Only for shader languages that do not state it themselves.
 							workgroup_size: (1, 1, 1),
 						}];
 						device.create_shader_module_passthrough(ShaderModuleDescriptorPassthrough {
@@ -233,8 +245,8 @@ impl Handle {
 		})
 	}
 
-	/// Makes a buffer with an address, on a device that has them. Work that uses the address does not hold the buffer:
-	/// see [`Self::hold`].
+	/// Makes a buffer with an address, on a device that supports them. Work that uses the address does not
+	/// hold the buffer: see [`Self::hold`].
 	pub fn addressed(
 		&self,
 		label: &str,
@@ -302,34 +314,34 @@ impl Handle {
 		self.queue.submit([encoder.finish()]);
 	}
 
-	/// Holds something until all that was submitted is done.
+	/// Holds something until all submitted work is done.
 	pub fn hold(&self, held: impl Send + 'static) {
 		self.queue.on_submitted_work_done(move || drop(held));
 	}
 
-	/// Whether the device is gone, or did not do what it was told.
+	/// Returns whether the device was lost or rejected work.
 	pub fn has_failed(&self) -> bool {
 		self.failed.load(Ordering::SeqCst)
 	}
 
-	/// Notes that the device is of no use any more: it is opened again before it is used again.
+	/// Marks the device failed: it must be reopened before its next use.
 	pub fn fail(&self) {
 		self.failed.store(true, Ordering::SeqCst);
 	}
 
-	/// Has the driver take the device away, as it does where the GPU falls off the bus.
+	/// Destroys the device, as when the GPU falls off the bus.
 	#[cfg(test)]
 	pub fn destroy(&self) {
 		self.device.destroy();
 	}
 
-	/// Returns the number of kernels, buffers and bindings that were made.
+	/// Returns the number of kernels, buffers and bindings made.
 	#[cfg(test)]
 	pub fn made(&self) -> u32 {
 		self.made.load(Ordering::SeqCst)
 	}
 
-	/// Waits until all that was submitted is done. A driver that hangs has lost the device.
+	/// Waits until all submitted work is done. A driver that hangs counts as a lost device.
 	pub fn wait(&self) -> Result<(), DeviceError> {
 		let done = wgpu::PollType::Wait {
 			submission_index: None,
@@ -337,17 +349,17 @@ impl Handle {
 		};
 		contained(|| self.device.poll(done).map(|_| ()).map_err(lost))?;
 		if self.has_failed() {
-			return Err(lost("it did not do what it was told"));
+			return Err(lost("it was lost, or rejected its work"));
 		}
 		Ok(())
 	}
 
-	/// The first `size` bytes of a buffer that can be mapped.
+	/// Reads the first `size` bytes of a mappable buffer.
 	pub fn read(&self, buffer: &Buffer, size: u64) -> Result<Vec<u8>, DeviceError> {
 		let (done, result) = mpsc::channel();
 		let slice = buffer.slice(..size);
 		slice.map_async(wgpu::MapMode::Read, move |mapped| {
-			// Nobody listens any more only where the wait below has failed.
+			// The receiver is gone only if the wait below failed.
 			let _ = done.send(mapped);
 		});
 		self.wait()?;
@@ -359,7 +371,7 @@ impl Handle {
 }
 
 impl Kernel {
-	/// Runs a number of workgroups, with the parameters at an offset.
+	/// Dispatches workgroups in a new pass, with the parameters at an offset.
 	pub fn dispatch(
 		&self,
 		encoder: &mut CommandEncoder,
@@ -371,7 +383,7 @@ impl Kernel {
 		self.dispatch_in(&mut pass, bound, offset, groups);
 	}
 
-	/// The same in a pass that has begun.
+	/// Dispatches workgroups in an open pass.
 	pub fn dispatch_in(
 		&self,
 		pass: &mut ComputePass<'_>,

@@ -8,26 +8,26 @@ use crate::{
 use std::{num::NonZeroU64, sync::Arc};
 use wgpu::{BindGroup, BindingResource, Buffer, BufferUsages};
 
-/// Bytes from the parameters of a dispatch to the next.
+/// Bytes from the parameters of one dispatch to those of the next.
 pub const STRIDE: u64 = 256;
-/// Bytes of the parameters of trees, and of what fills matrices.
+/// Size in bytes of the parameters of trees and of `fill`.
 pub const PARAMS: u64 = 96;
-/// Bytes of a walk's parameters, and of a product's.
+/// Size in bytes of the parameters of a walk and of a product.
 pub const SLOT: u64 = product::PARAMS;
-/// Most steps that are submitted together.
+/// Maximum number of steps submitted together.
 pub const BATCH: u32 = 128;
-/// Parameters of a tree.
+/// Parameter entries per tree.
 const TREE: u32 = 2;
-/// The place of the root of a tree whose root is known, after those of steps.
+/// Place for a root that is not needed, after those of the steps.
 pub const KNOWN_ROOT: u32 = ROOTS;
-/// Most bytes that are read back at a time.
+/// Maximum bytes read back at a time.
 pub const STAGING: u64 = 16 << 20;
-/// Bytes of the state: the running hash, and κ of the next step.
+/// Size in bytes of the state: the running hash, and κ of the next step.
 pub const STATE: u64 = 48;
-/// Index of κ in the state.
+/// Byte offset of κ in the state.
 pub const STATE_KAPPA: u64 = 32;
 
-/// A buffer that kernels read and write, and that is copied from and to.
+/// Usages of a buffer that kernels read and write, and that is copied from and to.
 pub const STORAGE: BufferUsages = BufferUsages::STORAGE
 	.union(BufferUsages::COPY_SRC)
 	.union(BufferUsages::COPY_DST);
@@ -35,7 +35,7 @@ pub const STORAGE: BufferUsages = BufferUsages::STORAGE
 /// The buffers of one window.
 pub struct Memory {
 	pub n: u32,
-	/// Of the fill, and of the trial: openings repeat both side by side.
+	/// The working matrices of the fill; apart from the trial's, since openings repeat both side by side.
 	pub fill: Matrices,
 	pub trial: Matrices,
 	/// The nodes of a tree, level by level.
@@ -52,11 +52,11 @@ pub struct Memory {
 	pub bound: Bound,
 }
 
-/// Two matrices, of which each product goes from one to the other, and the kernels bound to them. Of two kernels, the
-/// first reads the first matrix.
+/// Two matrices (each product reads one and writes the other), and the kernels bound to them. Of two
+/// bindings, the first reads the first matrix.
 pub struct Matrices {
 	pub x: [Buffer; 2],
-	/// Fills the fixed factor, and the first matrix.
+	/// Fill the fixed factor and the first matrix.
 	pub rows: [BindGroup; 2],
 	pub product: [BindGroup; 2],
 	pub leaves: [BindGroup; 2],
@@ -70,8 +70,8 @@ pub struct Bound {
 }
 
 impl Memory {
-	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for, in buffers of at most
-	/// `most` bytes, if the driver allows as many.
+	/// Allocates memory for `window` matrices of n × n bytes, or for as many as fit, in buffers of at most
+	/// `most` bytes or the driver's limit.
 	pub fn new(gpu: &Opened, n: u32, window: u32, most: Option<u64>) -> Result<Self, DeviceError> {
 		let handle = &gpu.handle;
 		let matrix = u64::from(n) * u64::from(n);
@@ -82,7 +82,7 @@ impl Memory {
 			.min(most.unwrap_or(u64::MAX));
 		if matrix > most {
 			return Err(DeviceError::Memory(format!(
-				"a buffer takes {most} bytes at most, a matrix {matrix}"
+				"a matrix of {matrix} bytes exceeds the maximum of a buffer, {most} bytes"
 			)));
 		}
 		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
@@ -121,22 +121,22 @@ impl Memory {
 		})
 	}
 
-	/// Bytes of a matrix.
+	/// Returns the size of a matrix in bytes.
 	pub fn matrix(&self) -> u64 {
 		u64::from(self.n) * u64::from(self.n)
 	}
 
-	/// Lines of a matrix.
+	/// Returns the number of lines of a matrix.
 	pub fn lines(&self) -> u32 {
 		(self.matrix() / LINE as u64) as u32
 	}
 
-	/// Lines of each buffer of the window but the last.
+	/// Returns the number of lines in each buffer of the window except the last.
 	pub fn lines_each(&self) -> u32 {
 		self.ring.each * self.lines()
 	}
 
-	/// The kernel of leaves, bound to a matrix at an offset in a buffer.
+	/// Binds the kernel of leaves to a matrix at an offset in a buffer.
 	pub fn leaves_of(
 		&self,
 		gpu: &Opened,

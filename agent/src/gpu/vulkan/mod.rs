@@ -1,4 +1,4 @@
-//! GPUs through `wgpu`: Vulkan on Linux, its loader and driver found at run time.
+//! GPUs through `wgpu`: Vulkan on Linux, with its loader and drivers found at run time.
 
 mod adapter;
 mod address;
@@ -40,13 +40,13 @@ pub(super) struct Vulkan {
 	card: Card,
 	adapter: Adapter,
 	choice: Choice,
-	/// Folder of what is remembered of kernels.
+	/// Folder for the record of chosen kernels.
 	memory: Option<PathBuf>,
 	cut: Cut,
 }
 
-/// Finds the GPUs of the options' choice. Each look has an instance of its own, which finds drivers that came since the
-/// last one.
+/// Finds the GPUs of the options' choice. Each scan makes a new instance, which finds drivers installed
+/// since the last one.
 pub(super) fn find(options: &Options) -> Vec<Vulkan> {
 	let found = adapters(options.choice).into_iter();
 	found.map(|adapter| Vulkan::new(adapter, options)).collect()
@@ -63,7 +63,7 @@ impl Vulkan {
 		}
 	}
 
-	/// Opens an adapter, with walks that reach their window in the best way that is right.
+	/// Opens an adapter, with the fastest correct way for walks to reach their window.
 	fn opened(&self, adapter: &Adapter, kernels: Kernels) -> Result<Opened, DeviceError> {
 		let memory = self.memory.as_deref();
 		let opened = Opened::new(adapter, kernels, memory, self.cut)?;
@@ -71,23 +71,28 @@ impl Vulkan {
 			if !opened.handle.addresses {
 				tracing::warn!(
 					gpu = %self.card,
-					"a GPU's driver has no buffer addresses: walks over windows in many buffers are slow. Newer drivers \
-					 have them (Vulkan's bufferDeviceAddress)"
+					"a GPU's driver lacks buffer addresses (Vulkan's bufferDeviceAddress), so walks over windows in \
+					 many buffers are slow. Install a newer driver"
 				);
 			}
 			return Ok(opened);
 		}
 		match contained(|| opened.try_walk()) {
 			Ok(()) => return Ok(opened),
-			// All memory is a customer's. What it computes is checked later, by others.
+			// A customer may hold all memory. Checkers verify the results later.
 			Err(DeviceError::Memory(error)) => {
-				tracing::warn!(gpu = %self.card, error, "a GPU has too little free memory to try a walk");
+				tracing::warn!(
+					gpu = %self.card,
+					error,
+					"too little free memory on a GPU to verify its walks; using them unverified. Unless a customer \
+					 uses the GPU, stop the program that holds its memory"
+				);
 				return Ok(opened);
 			}
 			Err(error) => tracing::warn!(
 				gpu = %self.card,
 				%error,
-				"a GPU's walks by addresses cannot be used; slower ones are"
+				"a GPU's walks by buffer addresses cannot be used; using slower ones. A newer driver may help"
 			),
 		}
 		drop(opened);
@@ -122,22 +127,22 @@ impl Source for Vulkan {
 	}
 }
 
-/// A device with its kernels.
+/// An open device with its kernels.
 pub(super) struct Opened {
 	name: String,
-	/// Plays a GPU.
+	/// Set for software Vulkan.
 	software: bool,
 	handle: Handle,
 	fill: Kernel,
 	product: Product,
-	/// The kernels for the product, with their measured speeds.
+	/// The kernels for the product, with their measured rates.
 	rated: Vec<Rated>,
 	leaves: Kernel,
 	reduce: Kernel,
 	top: Kernel,
 	cut: Cut,
 	reach: Reach,
-	/// The walk's kernels, by the number of buffers that they bind.
+	/// The walk's kernels, by the number of buffers they bind.
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
 }
 
@@ -172,7 +177,7 @@ impl Opened {
 		})
 	}
 
-	/// Returns the walk's kernel that binds this number of buffers to read.
+	/// Returns the walk's kernel for this number of bound buffers to read.
 	fn walk_kernel(&self, bound: usize) -> Result<Arc<Kernel>, DeviceError> {
 		let mut walks = self.walks.lock();
 		if let Some(kernel) = walks.get(&bound) {
@@ -183,14 +188,14 @@ impl Opened {
 		Ok(made)
 	}
 
-	/// Fails unless a walk over two buffers is right.
+	/// Fails unless a walk over two buffers is correct.
 	fn try_walk(&self) -> Result<(), DeviceError> {
 		let n = Self::LEAST_ROWS;
 		let matrix = u64::from(n) * u64::from(n);
 		let memory = Memory::new(self, n, 2, Some(matrix))?;
 		match self.work(&memory).walks_rightly()? {
 			true => Ok(()),
-			false => Err(lost("it does not compute what it should")),
+			false => Err(lost("its results differ from the processor's")),
 		}
 	}
 
@@ -198,13 +203,13 @@ impl Opened {
 		Work { gpu: self, memory }
 	}
 
-	/// Returns the number of kernels, buffers and bindings that were made.
+	/// Returns the number of kernels, buffers and bindings made.
 	#[cfg(test)]
 	pub fn made(&self) -> u32 {
 		self.handle.made()
 	}
 
-	/// Has the driver take the device away, as it does where the GPU falls off the bus.
+	/// Destroys the device, as when the GPU falls off the bus.
 	#[cfg(test)]
 	pub fn destroy(&self) {
 		self.handle.destroy();
@@ -214,7 +219,7 @@ impl Opened {
 impl Backend for Opened {
 	type Memory = Memory;
 
-	/// Smaller matrices have fewer lines than a workgroup reduces.
+	/// Smaller matrices have fewer lines than one workgroup reduces.
 	const LEAST_ROWS: u32 = 1_024;
 
 	fn take(&self, n: u32, window: u32) -> Result<Memory, DeviceError> {
@@ -320,7 +325,7 @@ pub(super) mod tests {
 	use super::*;
 	use crate::gpu::Gpu;
 
-	/// Software that plays a GPU, with its window cut so.
+	/// Opens software Vulkan, with windows split according to `cut`.
 	pub fn software_cut(cut: Cut) -> Gpu<Vulkan> {
 		let options = Options {
 			choice: Choice::Software,
@@ -333,7 +338,7 @@ pub(super) mod tests {
 			.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
 	}
 
-	/// Software that plays a GPU.
+	/// Opens software Vulkan.
 	pub fn software() -> Gpu<Vulkan> {
 		software_cut(Cut::default())
 	}

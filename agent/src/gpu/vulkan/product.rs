@@ -1,9 +1,10 @@
-//! Which kernel computes the product: the portable one, which every device runs, or one on its matrix units.
+//! The choice of the kernel for the product: the portable one, which every device runs, or one on its matrix
+//! units.
 //!
-//! Drivers are not to be trusted with it: some say that they have matrix units and play them in software, slower
-//! than without; some lose the device, or crash; one may be wrong. So each kernel computes a product that is known, what
-//! is right competes, and the fastest is taken. Each does so on a handle of its own, which is then given up: what it does
-//! to it harms no other. What came of it is remembered (see [`Memo`]).
+//! Drivers cannot be trusted with matrix units: some emulate them in software, slower than the portable
+//! kernel; some lose the device, or crash; one may be wrong. So each kernel computes a known product, the
+//! correct ones compete, and the fastest is used. Each runs on its own handle, which is then dropped, so a
+//! failing kernel harms no other. The result is recorded (see [`Memo`]).
 
 use super::{
 	kernel::{Code, Handle, Kernel, Use},
@@ -28,27 +29,27 @@ use std::{
 };
 use wgpu::{Adapter, Buffer, BufferUsages, DeviceType, Features};
 
-/// Rows of the product that is known.
+/// Rows of the known product.
 const KNOWN: usize = 256;
-/// Rows of the products that are timed.
+/// Rows of the timed products.
 const TIMED: usize = 4_096;
-/// How often each is timed; the fastest counts, since what disturbs only slows down.
+/// Number of timings of each kernel. The fastest counts, since disturbances only slow down.
 const TIMES: usize = 5;
-/// How long each time takes at least, so that what it costs to begin and to wait is little of it.
+/// Minimum duration of a timing, so that starting and waiting are a small part of it.
 const EACH_TIME: Duration = Duration::from_millis(5);
-/// Products of one time, at most.
+/// Maximum products in one timing.
 const MOST_PRODUCTS: usize = 64;
-/// How long the device works before anything is timed: its clocks take a while to rise.
+/// Duration of work before the timings: the device's clocks take a while to rise.
 const WARM_UP: Duration = Duration::from_millis(200);
-/// How long kernels are made: some drivers take seconds for one. What is made by then competes.
+/// Time limit for compiling kernels: some drivers take seconds for one. Those compiled by then compete.
 const MAKING: Duration = Duration::from_secs(15);
-/// Bytes of the parameters: n, t and κ, in words.
+/// Size in bytes of the parameters: n, t and κ, in words.
 pub(super) const PARAMS: u64 = 64;
 const SEED: Hash = [0x6b; 32];
 /// Any step and κ will do.
 const STEP: u32 = 0x0012_3456;
 const KAPPA: u32 = 0x89AB_CDEF;
-/// What the portable kernel is called.
+/// Name of the portable kernel.
 const PORTABLE: &str = "portable, packed products of four bytes";
 
 /// A kernel for the product.
@@ -59,7 +60,7 @@ pub(super) struct Product {
 	name: String,
 }
 
-/// What makes a kernel: a plan for matrix units, or none for the portable one.
+/// A kernel's recipe: a plan for matrix units, or `None` for the portable kernel.
 pub(super) type Recipe = Option<Plan>;
 
 fn name_of(recipe: &Recipe) -> String {
@@ -69,12 +70,12 @@ fn name_of(recipe: &Recipe) -> String {
 	}
 }
 
-/// Its code.
+/// Makes the code of a recipe.
 fn code_of(recipe: &Recipe) -> Result<Code, DeviceError> {
 	match recipe {
 		Some(plan) => tensor::kernel(plan)
 			.map(Code::Spirv)
-			.map_err(|error| lost(format!("a kernel that cannot be: {error}"))),
+			.map_err(|error| lost(format!("cannot build a kernel: {error}"))),
 		None => Ok(Code::Wgsl(shaders::step())),
 	}
 }
@@ -103,14 +104,14 @@ impl Product {
 		&self.kernel
 	}
 
-	/// Workgroups, across and down, for matrices of `n` rows.
+	/// Returns the workgroups, across and down, for matrices of `n` rows.
 	pub fn groups(&self, n: u32) -> (u32, u32) {
 		let (rows, columns) = self.tile;
 		(n / columns, n / rows)
 	}
 }
 
-/// Matrices to try kernels on.
+/// Matrices for trying kernels.
 struct Trial<'a> {
 	handle: &'a Handle,
 	n: usize,
@@ -147,7 +148,7 @@ impl<'a> Trial<'a> {
 		Ok(trial)
 	}
 
-	/// Has a kernel compute the product, so many times.
+	/// Runs a kernel's product `times` times, and returns the duration.
 	fn compute(&self, product: &Product, times: usize) -> Result<Duration, DeviceError> {
 		let bound = self.handle.bind(
 			&product.kernel,
@@ -166,9 +167,9 @@ impl<'a> Trial<'a> {
 		Ok(start.elapsed())
 	}
 
-	/// The product, as a kernel computes it.
+	/// Returns the product that a kernel computes.
 	fn product(&self, product: &Product) -> Result<Vec<u8>, DeviceError> {
-		// What another kernel left behind is not to be taken for its work.
+		// Another kernel's result must not pass for its own.
 		let mut encoder = self.handle.encoder();
 		encoder.clear_buffer(&self.y, 0, None);
 		self.handle.submit(encoder);
@@ -180,7 +181,7 @@ impl<'a> Trial<'a> {
 		self.handle.read(&self.staging, size)
 	}
 
-	/// What kernels do, in 10⁹ operations a second. They take turns, so that what disturbs, disturbs all.
+	/// Measures kernels, in 10⁹ operations per second. They alternate, so that a disturbance affects all.
 	fn gops(&self, products: &[Product]) -> Result<Vec<f64>, DeviceError> {
 		let mut counts = Vec::new();
 		for product in products {
@@ -208,13 +209,13 @@ impl<'a> Trial<'a> {
 	}
 }
 
-/// The fixed factor.
+/// Returns the fixed factor.
 fn factor(n: usize) -> Vec<u8> {
 	let n = n as u32;
 	(0..n).flat_map(|i| row_of_a(&SEED, i, n)).collect()
 }
 
-/// The known product, in plain code.
+/// Computes the known product on the processor.
 fn expected(n: usize) -> Vec<u8> {
 	let (a, x) = (factor(n), first(&SEED, n as u32));
 	let mut out = Vec::with_capacity(n * n);
@@ -228,7 +229,7 @@ fn expected(n: usize) -> Vec<u8> {
 	out
 }
 
-/// Whether a kernel computes the product that is known.
+/// Returns whether a kernel computes the known product.
 fn is_right(known: &Trial<'_>, product: &Product) -> Result<bool, DeviceError> {
 	Ok(known.product(product)? == expected(known.n))
 }
@@ -240,15 +241,15 @@ fn features(recipe: &Recipe) -> Features {
 	}
 }
 
-/// What came of a competition.
+/// The result of a competition.
 pub(super) struct Competed {
-	/// The kernels that are right, the fastest first.
+	/// The correct kernels, the fastest first.
 	pub rated: Vec<Rated>,
-	/// None was left out for want of time.
+	/// Whether all kernels were compiled within the time limit.
 	pub complete: bool,
 }
 
-/// Finds out which kernels are right, and how fast they are, by products of so many rows.
+/// Determines which kernels are correct, and their rates in products of `rows` rows.
 pub(super) fn compete(
 	adapter: &Adapter,
 	recipes: &[Recipe],
@@ -263,10 +264,14 @@ pub(super) fn compete(
 		}
 		match open(adapter, recipe, Vec::new()) {
 			Ok(_) => usable.push(*recipe),
-			// That is not the kernel's fault.
+			// Not the kernel's fault.
 			Err(error @ DeviceError::Memory(_)) => return Err(error),
 			Err(error) => {
-				tracing::warn!(kernel = name_of(recipe), %error, "a kernel cannot be used");
+				tracing::warn!(
+					kernel = name_of(recipe),
+					%error,
+					"a kernel cannot be used; choosing among the others. A newer driver may help"
+				);
 			}
 		}
 	}
@@ -275,7 +280,7 @@ pub(super) fn compete(
 		let made = usable.iter().map(|recipe| Product::new(&handle, recipe));
 		let mut products: Vec<Product> = made.collect::<Result<_, _>>()?;
 		let timed = Trial::new(&handle, rows)?;
-		// The same again at full load, where there is something to compare with.
+		// Compared again at full load, if the portable kernel is there to compare with.
 		let portable = products.iter().find(|product| product.name == PORTABLE);
 		let expected = portable
 			.map(|portable| timed.product(portable))
@@ -288,7 +293,8 @@ pub(super) fn compete(
 				} else {
 					tracing::warn!(
 						kernel = product.name,
-						"a kernel computes wrong products under load and is not used"
+						"a kernel computes wrong products under load; choosing among the others. If this \
+						 recurs, check the GPU's power and cooling"
 					);
 				}
 			}
@@ -307,15 +313,15 @@ pub(super) fn compete(
 	Ok(Competed { rated, complete })
 }
 
-/// A device with the kernel that it is used with.
+/// A device and its chosen kernel.
 pub(super) struct Chosen {
 	pub handle: Handle,
 	pub product: Product,
-	/// The kernels that are right, the fastest first.
+	/// The correct kernels, the fastest first.
 	pub rated: Vec<Rated>,
 }
 
-/// Opens an adapter with a kernel, unless that kernel is wrong.
+/// Opens an adapter with a kernel. Fails if the kernel's results are wrong.
 fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen, DeviceError> {
 	contained(|| {
 		let handle = Handle::open(adapter, features(recipe))?;
@@ -323,12 +329,16 @@ fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen,
 		match Trial::new(&handle, KNOWN) {
 			Ok(known) => {
 				if !is_right(&known, &product)? {
-					return Err(lost("it does not compute what it should"));
+					return Err(lost("its results differ from the processor's"));
 				}
 			}
-			// All memory is a customer's. What it computes is checked later, by others.
+			// A customer may hold all memory. Checkers verify the results later.
 			Err(DeviceError::Memory(error)) => {
-				tracing::warn!(error, "a GPU has too little free memory to try a kernel");
+				tracing::warn!(
+					error,
+					"too little free memory on a GPU to verify a kernel; using it unverified. Unless a \
+					 customer uses the GPU, stop the program that holds its memory"
+				);
 			}
 			Err(error) => return Err(error),
 		}
@@ -340,17 +350,17 @@ fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen,
 	})
 }
 
-/// The plans for an adapter's matrix units.
+/// Returns the plans for an adapter's matrix units.
 fn plans(adapter: &Adapter, software: bool) -> Vec<Plan> {
 	let mut plans = tensor::plans_of(adapter);
 	if software {
-		// The least takes the compiler the least time.
+		// The smallest one, which compiles fastest.
 		plans.drain(..plans.len().saturating_sub(1));
 	}
 	plans
 }
 
-/// Tries each kernel that there is for an adapter.
+/// Tries each kernel of an adapter.
 pub(super) fn try_each(adapter: &Adapter) -> Vec<(String, Result<(), DeviceError>)> {
 	let software = adapter.get_info().device_type == DeviceType::Cpu;
 	let plans = plans(adapter, software).into_iter().map(Some);
@@ -364,7 +374,7 @@ pub(super) fn try_each(adapter: &Adapter) -> Vec<(String, Result<(), DeviceError
 	recipes.map(tried).collect()
 }
 
-/// Opens an adapter with the best of the kernels that may be used.
+/// Opens an adapter with the best of the permitted kernels.
 pub(super) fn choose(
 	adapter: &Adapter,
 	kernels: Kernels,
@@ -373,7 +383,7 @@ pub(super) fn choose(
 	let software = adapter.get_info().device_type == DeviceType::Cpu;
 	let plans = match kernels {
 		Kernels::Portable => Vec::new(),
-		// It would be slower there; its compiler alone takes long.
+		// Slower there; compiling alone takes long.
 		Kernels::Fastest if software => Vec::new(),
 		Kernels::Fastest | Kernels::Tensor => plans(adapter, software),
 	};
@@ -388,7 +398,11 @@ pub(super) fn choose(
 			Ok(chosen) => return Ok(chosen),
 			Err(error) => {
 				let name = adapter.get_info().name;
-				tracing::warn!(name, %error, "the matrix units of a GPU cannot be used; a slower kernel is");
+				tracing::warn!(
+					name,
+					%error,
+					"a GPU's matrix units cannot be used; using a slower kernel. A newer driver may help"
+				);
 				rated.push(Rated {
 					kernel: format!("tensor, not used: {error}"),
 					gops: None,
@@ -397,7 +411,7 @@ pub(super) fn choose(
 		}
 	}
 	if !portable {
-		return Err(lost("it has no matrix units that can be used"));
+		return Err(lost("it has no usable matrix units"));
 	}
 	let used = Rated {
 		kernel: PORTABLE.into(),
@@ -407,7 +421,7 @@ pub(super) fn choose(
 	open(adapter, &None, rated)
 }
 
-/// Opens an adapter with the best of some kernels, those on its matrix units among them.
+/// Opens an adapter with the best of some kernels, including those on its matrix units.
 pub(super) fn on_units(
 	adapter: &Adapter,
 	recipes: &[Recipe],
@@ -416,7 +430,7 @@ pub(super) fn on_units(
 ) -> Result<Chosen, DeviceError> {
 	let memo = match memory {
 		Some(dir) => {
-			// Another code by the same name is another kernel.
+			// Different code under the same name is a different kernel.
 			let codes = recipes
 				.iter()
 				.map(|recipe| Ok(code_of(recipe)?.fingerprint()))
@@ -433,7 +447,7 @@ pub(super) fn on_units(
 		.transpose()
 		.map_err(|refused| lost(refused.to_string()))?;
 	let chosen = best(adapter, recipes, rows, memo.as_ref());
-	// Whatever came of it, the process lives.
+	// Successful or not, the process survived.
 	if let Some(attempt) = attempt {
 		attempt.finish();
 	}
@@ -456,10 +470,10 @@ fn best(
 		&& let Some(recipe) = rated.first().and_then(of_name)
 	{
 		match open(adapter, &recipe, rated) {
-			// It is no longer what it was: that is found out anew.
+			// The machine has changed since: choose again.
 			Err(DeviceError::Lost(error)) => tracing::warn!(
 				error,
-				"the device was lost with the kernel chosen earlier; choosing again"
+				"the kernel chosen earlier failed on a GPU; choosing again"
 			),
 			other => return other,
 		}
@@ -468,7 +482,7 @@ fn best(
 		memo.forget();
 	}
 	let Competed { rated, complete } = match recipes {
-		// There is nothing to choose.
+		// No choice to make.
 		[only] => Competed {
 			rated: vec![Rated {
 				kernel: name_of(only),
@@ -479,7 +493,7 @@ fn best(
 		_ => compete(adapter, recipes, rows)?,
 	};
 	let recipe = rated.first().and_then(of_name);
-	let recipe = recipe.ok_or_else(|| lost("no kernel computes what it should"))?;
+	let recipe = recipe.ok_or_else(|| lost("no kernel computes correctly"))?;
 	let chosen = open(adapter, &recipe, rated)?;
 	if let Some(memo) = memo.filter(|_| complete) {
 		memo.choose(&chosen.rated);
@@ -487,7 +501,7 @@ fn best(
 	Ok(chosen)
 }
 
-/// Whether the kernel of a plan is right on an adapter; the error says what is wrong.
+/// Checks the kernel of a plan on an adapter.
 #[cfg(test)]
 pub(super) fn try_plan(adapter: &Adapter, plan: &Plan) -> Result<(), DeviceError> {
 	open(adapter, &Some(*plan), Vec::new()).map(|_| ())

@@ -1,4 +1,4 @@
-//! The matrices of a window that stay, in as many buffers as they take, and how walks reach them.
+//! The kept matrices of a window, in as many buffers as they take, and the ways for walks to reach them.
 
 use super::{
 	Opened, address,
@@ -13,18 +13,18 @@ use crate::{
 use std::{iter, sync::Arc};
 use wgpu::{BindGroup, Buffer};
 
-/// How a walk reaches a line of a window that lies in several buffers.
+/// The way for a walk to reach a line of a window in several buffers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reach {
-	/// By the address of its buffer: as fast over many buffers as over one.
+	/// By the buffer's address: as fast over many buffers as over one.
 	Addresses,
-	/// By a branch for each buffer. Runs everywhere, and slower the more buffers there are: on an H200 with 62 buffers 164
-	/// times slower than the memory.
+	/// By a branch for each buffer. Works everywhere, but slows down with the number of buffers: on an H200
+	/// with 62 buffers it ran at a 164th of the memory's rate.
 	Branches,
 }
 
 impl Reach {
-	/// Returns the best that a device has.
+	/// Returns the fastest way that a device supports.
 	pub fn best(handle: &Handle, cut: Cut) -> Self {
 		match handle.addresses && !cut.branches {
 			true => Self::Addresses,
@@ -32,7 +32,7 @@ impl Reach {
 		}
 	}
 
-	/// Makes the walk's kernel that binds this number of buffers to read.
+	/// Makes the walk's kernel for this number of bound buffers to read.
 	pub fn kernel(self, handle: &Handle, bound: usize) -> Result<Kernel, DeviceError> {
 		let code = match self {
 			Self::Addresses => Code::Spirv(address::kernel(&shaders::walk_by_addresses())?),
@@ -44,28 +44,29 @@ impl Reach {
 	}
 }
 
-/// The matrices that stay.
+/// The kept matrices.
 pub struct Ring {
 	buffers: Arc<[Buffer]>,
-	/// Their addresses, where walks use them.
+	/// The buffers' addresses, if walks use them.
 	pub addresses: Option<Buffer>,
-	/// Bytes of a matrix.
+	/// Size of a matrix, in bytes.
 	matrix: u64,
-	/// Matrices of each buffer but the last.
+	/// Number of matrices in each buffer except the last.
 	pub each: u32,
-	/// All of them.
+	/// Number of all matrices.
 	pub matrices: u32,
 }
 
 impl Ring {
-	/// Takes buffers for a window, or for as much of it as there is room for. `most` is the most bytes of a buffer.
+	/// Allocates buffers for a window, or for as much of it as fits. `most` is the maximum size of a buffer
+	/// in bytes.
 	pub fn take(gpu: &Opened, matrix: u64, window: u32, most: u64) -> Result<Self, DeviceError> {
 		let handle = &gpu.handle;
 		let each = (most / matrix) as u32;
 		let window = match gpu.reach {
 			Reach::Addresses => window,
 			Reach::Branches => {
-				// A walk binds one buffer more.
+				// A walk also binds its lanes.
 				let buffers = handle.limits.max_storage_buffers_per_shader_stage;
 				window.min(each.saturating_mul(buffers.saturating_sub(1)))
 			}
@@ -97,7 +98,7 @@ impl Ring {
 						room,
 						window,
 						error,
-						"less memory than that"
+						"no room for a buffer this large"
 					);
 					wanted /= 2;
 				}
@@ -105,7 +106,10 @@ impl Ring {
 			}
 		}
 		if room < 2 {
-			return Err(DeviceError::Memory("none is left for the window".into()));
+			return Err(DeviceError::Memory(
+				"no room for a window of 2 matrices, the minimum; stop other programs that use the GPU"
+					.into(),
+			));
 		}
 		let addresses = match gpu.reach {
 			Reach::Addresses => {
@@ -124,7 +128,8 @@ impl Ring {
 		})
 	}
 
-	/// Returns the buffers that a walk binds to read: the addresses, or the buffers themselves.
+	/// Returns the buffers that a walk binds to read: the table of addresses, or the window's buffers
+	/// themselves.
 	pub fn bound(&self) -> &[Buffer] {
 		match &self.addresses {
 			Some(table) => std::slice::from_ref(table),
@@ -132,12 +137,13 @@ impl Ring {
 		}
 	}
 
-	/// Returns the buffers, to be held while a walk reads them: it does not hold them by their addresses.
+	/// Returns the buffers, for the caller to hold while a walk reads them: reads by address do not hold
+	/// them.
 	pub fn buffers(&self) -> Arc<[Buffer]> {
 		self.buffers.clone()
 	}
 
-	/// Returns the place of `X_t`, if it stays.
+	/// Returns the buffer and offset of `X_t`, if it is kept.
 	pub fn place(&self, t: u32) -> Option<(&Buffer, u64)> {
 		let u = t / KEPT;
 		let buffer = self.buffers.get((u / self.each) as usize)?;
@@ -145,7 +151,7 @@ impl Ring {
 		(t.is_multiple_of(KEPT) && u < self.matrices).then_some((buffer, offset))
 	}
 
-	/// Binds a walk whose lanes are a matrix.
+	/// Binds a walk whose lanes are the lines of matrix `z`.
 	pub fn bind(
 		&self,
 		handle: &Handle,

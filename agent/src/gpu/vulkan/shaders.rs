@@ -1,58 +1,59 @@
-//! The kernels, in WGSL. What is unrolled is written out by a program; the definitions are those of
+//! The kernels, in WGSL. Unrolled loops are generated; the definitions are those of
 //! [`crate::trial::matrix`], [`crate::trial::tree`] and [`crate::trial::hash`], bit for bit.
 
 use super::address::READ;
 use crate::trial::matrix::READS;
 use std::fmt::Write;
 
-/// Rows, and columns, that one workgroup of the product computes.
+/// Rows and columns that one workgroup of the product computes.
 pub const TILE: u32 = 128;
-/// Words of both matrices that it holds at a time.
+/// Words of each row of both matrices that a workgroup holds at a time.
 const DEPTH: usize = 8;
-/// Between two such words of four rows: one more than there are, so that threads that write next to
-/// each other meet in no bank.
+/// Stride between two such words of four rows: one more than their number, so that writes of adjacent
+/// threads have no bank conflicts.
 const STRIDE: usize = TILE as usize / 4 + 1;
 /// Lines that one workgroup hashes.
 pub const LEAVES: u32 = 64;
-/// Nodes that one workgroup reduces to one, at most.
+/// Maximum nodes that one workgroup reduces to one.
 pub const REDUCED: u32 = 512;
 /// Invocations of a walk's lane: each has four words of its state.
 const LANE: usize = 64;
-/// Most lanes of a walk along a dimension.
+/// Maximum lanes of a walk along a dimension.
 pub const LANES: u32 = 16_384;
 
 /// Bytes that one workgroup of a copy copies.
 pub const COPIED: u32 = 64 << 10;
 
-/// Another step of the turn follows: its κ is drawn of this one's root.
+/// Another step of the turn follows: its κ is drawn from this one's root.
 pub const STEP: u32 = 1;
-/// The step is the last of its turn: the running hash takes the turn's root, and gives the next step its κ.
+/// The step is the last of its turn: the running hash takes in the turn's root, and yields the next step's
+/// κ.
 pub const TURN: u32 = 2;
 /// No slot.
 pub const NONE: u32 = u32::MAX;
 
-/// The parameters of trees, and of what fills the matrices.
+/// The parameters of trees and of `fill`.
 const PARAMS: &str = "
 struct Params {
-	// Lines of the matrix, or its rows.
+	// Number of the matrix's lines, or of its rows.
 	n: u32,
-	// Nodes of this level are reduced.
+	// The level whose nodes are reduced.
 	level: u32,
-	// Pairs of them in a workgroup.
+	// Number of pairs of nodes in a workgroup.
 	pairs: u32,
-	// The place of the root among the roots; the stream of a matrix's rows.
+	// The root's place among the roots, or the stream of a matrix's rows.
 	out: u32,
-	// What follows from the root.
+	// The values to derive from the root.
 	mode: u32,
 	step: u32,
 	// The slot that gets the next κ.
 	slot: u32,
 	// The place of the turn's first root.
 	first: u32,
-	// Of the tree.
+	// The tree's key.
 	key0: vec4<u32>,
 	key1: vec4<u32>,
-	// Of the tree over the turn.
+	// The key of the tree over the turn.
 	turn0: vec4<u32>,
 	turn1: vec4<u32>,
 }
@@ -70,7 +71,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 ";
 
-/// ChaCha8, a block an invocation: fills a matrix whose row `i` is `S(key, out, i)`.
+/// ChaCha8, one block per invocation: fills a matrix whose row `i` is `S(key, out, i)`.
 pub fn fill() -> String {
 	let mut code = String::from(PARAMS);
 	code.push_str(
@@ -123,7 +124,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 	code
 }
 
-/// A copy. Each invocation has four reads under way.
+/// A copy, with four reads in flight per invocation.
 pub fn copy() -> String {
 	let items = COPIED / 16;
 	format!(
@@ -152,7 +153,7 @@ fn main(
 	)
 }
 
-/// A product: tiles of 128 × 128 sums, 8 × 8 an invocation, four products at a time.
+/// A product: tiles of 128 × 128 sums, 8 × 8 per invocation, four products at a time.
 pub fn step() -> String {
 	let mut code = String::from(PRODUCT_PARAMS);
 	let words = DEPTH * STRIDE;
@@ -328,7 +329,7 @@ fn compress(
 	code
 }
 
-/// The leaves of a matrix's tree, a line an invocation, to the front of the tree's nodes.
+/// The leaves of a matrix's tree, one line per invocation, at the front of the tree's nodes.
 pub fn leaves() -> String {
 	format!(
 		"{PARAMS}{}
@@ -350,8 +351,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
 	)
 }
 
-/// Reduces up to 512 nodes of one level of a tree, in a workgroup, to the one above them all. Level `l` of a tree over
-/// n lines begins at node `2n − (2n ≫ l)`.
+/// Reduces up to 512 nodes of one level of a tree, in a workgroup, to their common ancestor. Level `l` of a
+/// tree over n lines begins at node `2n − (2n ≫ l)`.
 fn reducing() -> String {
 	let pairs = REDUCED / 2;
 	format!(
@@ -370,7 +371,7 @@ fn put(level: u32, place: u32, value: Value) {{
 	nodes[at + 1u] = value.b;
 }}
 
-// The node above all in the first invocation, and in the first place of the workgroup's values.
+// Returns the common ancestor in the first invocation, and stores it first in the workgroup's values.
 fn reduced(first_pair: u32, me: u32) {{
 	let key = Value(p.key0, p.key1);
 	var level = p.level + 1u;
@@ -424,8 +425,8 @@ fn main(
 	)
 }
 
-/// The upper levels of a tree, in one workgroup, and what follows from its root: the running hash, and κ of the next
-/// step. The state is the running hash, κ of products and κ of walks.
+/// The upper levels of a tree, in one workgroup, and the values derived from its root: the running hash, and
+/// κ of the next step, which together are the state.
 pub fn top() -> String {
 	format!(
 		"{}
@@ -444,7 +445,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 	let none = vec4<u32>(0u);
 	if ((p.mode & {TURN}u) != 0u) {{
 		let key = Value(p.turn0, p.turn1);
-		// This step's root is the last of the turn's.
+		// This step's root is the turn's last.
 		var root = Value(values_a[0], values_b[0]);
 		if (me < 15u) {{
 			root = Value(roots[2u * (p.first + me)], roots[2u * (p.first + me) + 1u]);
@@ -482,7 +483,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 			kappa = compress(running, root.a, root.b, none, none, p.step + 1u, 0x80000000u).a.x;
 		}}
 		if ((p.mode & {}u) != 0u) {{
-			// A submission that ends here is followed by one that begins with this κ.
+			// If the submission ends here, the next one starts with this κ.
 			state[2] = vec4<u32>(kappa, 0u, 0u, 0u);
 			if (p.slot != {NONE}u) {{
 				slots[p.slot] = kappa;
@@ -497,7 +498,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 	)
 }
 
-/// A walk over a window in this number of buffers, each bound by itself, with a branch for each.
+/// A walk over a window in `buffers` buffers, each with its own binding and branch.
 pub fn walk_by_branches(buffers: usize) -> String {
 	let mut ring = String::new();
 	let mut cases = String::new();
@@ -523,7 +524,8 @@ fn part(buffer: u32, index: u32) -> vec4<u32> {{
 	))
 }
 
-/// A walk over a window in any number of buffers, by their addresses. [`super::address`] gives the read its body.
+/// A walk over a window in any number of buffers, by their addresses. [`super::address`] fills in the body
+/// of the read.
 pub fn walk_by_addresses() -> String {
 	walk(&format!(
 		"@group(0) @binding(2) var<storage, read> addresses: array<vec2<u32>>;
@@ -539,16 +541,16 @@ fn part(buffer: u32, index: u32) -> vec4<u32> {{
 	))
 }
 
-/// A walk over a window of which `part` reads: a workgroup for each lane, whose state is a line of `z`.
+/// A walk over a window that `part` reads: one workgroup for each lane, whose state is a line of `z`.
 fn walk(part: &str) -> String {
 	format!(
 		"
 struct Params {{
-	// Lines of the window, and of each of its buffers.
+	// Number of lines of the window, and of each of its buffers.
 	lines: u32,
 	each: u32,
 	kappa: u32,
-	// The window's first line: 0 but in measurements of a part.
+	// The window's first line: 0, except in measurements of a part.
 	first: u32,
 }}
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,12 +1,13 @@
 //! The product on a GPU's matrix units ("tensor cores"), through Vulkan's cooperative matrices
 //! (`VK_KHR_cooperative_matrix`): NVIDIA's, AMD's and Intel's by the same code.
 //!
-//! WGSL knows no cooperative matrices of bytes, so this kernel is written in SPIR-V, by a program. What it
-//! computes is what [`super::shaders::step`] computes, bit for bit; bindings and parameters are the same.
+//! WGSL has no cooperative matrices of bytes, so this kernel is generated in SPIR-V. It computes the same as
+//! [`super::shaders::step`], bit for bit, with the same bindings and parameters.
 //!
-//! A workgroup computes a *tile* of the sums, each of its subgroups a *region* of it, in accumulators that the
-//! hardware spreads over the subgroup's registers. Along `k`, a block of the rows of both matrices is in shared
-//! memory while the next is on its way from memory into registers, and goes to the other half of shared memory.
+//! A workgroup computes a *tile* of the sums, each of its subgroups a *region* of it, in accumulators that
+//! the hardware spreads over the subgroup's registers. Along `k`, shared memory is double-buffered: while
+//! one half holds a block of the rows of both matrices, the next block is loaded into registers, and then
+//! stored in the other half.
 
 mod code;
 mod kernel;
@@ -16,34 +17,35 @@ use wgpu::Adapter;
 
 pub use kernel::kernel;
 
-/// What a matrix unit does at once: `m × k` signed bytes times `k × n` signed bytes, added to `m × n` sums of
-/// 32 bits.
+/// The shape of a matrix unit's operation: `m × k` signed bytes times `k × n` signed bytes, added to `m × n`
+/// sums of 32 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unit {
 	/// Rows.
 	pub m: u32,
 	/// Columns.
 	pub n: u32,
-	/// Products a sum.
+	/// Products per sum.
 	pub k: u32,
 }
 
-/// How the work is cut.
+/// The division of the work into tiles, regions and units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
-	/// What the hardware does at once.
+	/// The hardware's operation.
 	pub unit: Unit,
 	/// Sums of a subgroup: rows, columns.
 	pub region: (u32, u32),
 	/// Regions of a workgroup: down, across.
 	pub regions: (u32, u32),
-	/// Bytes of each row that are in shared memory at a time.
+	/// Bytes of each row in shared memory at a time.
 	pub depth: u32,
 	/// Invocations of a subgroup.
 	pub subgroup: u32,
 }
 
-/// Regions, and how many of them a workgroup has. What suits most devices comes first: not all may be tried.
+/// Regions, and their number in a workgroup. Those that suit most devices come first, since not all may be
+/// tried.
 const CUTS: [((u32, u32), (u32, u32)); 5] = [
 	((64, 64), (2, 2)),
 	((64, 32), (2, 4)),
@@ -51,40 +53,39 @@ const CUTS: [((u32, u32), (u32, u32)); 5] = [
 	((32, 32), (2, 2)),
 	((16, 16), (2, 2)),
 ];
-/// Bytes of each row that are in shared memory at a time.
+/// Bytes of each row in shared memory at a time.
 const DEPTHS: [u32; 2] = [64, 32];
-/// Sums that an invocation holds, at most: with more, no device has registers enough.
+/// Maximum sums of an invocation: no device has enough registers for more.
 const MOST_SUMS: u32 = 128;
-/// A unit's side, at most.
+/// Maximum side of a unit.
 const MOST_SIDE: u32 = 256;
-/// Between two rows in shared memory there are so many bytes more than a row has, so that the parts of eight
-/// rows that are read together lie in different banks.
+/// Padding in bytes after each row in shared memory, so that the parts of eight rows that are read together
+/// lie in different banks.
 const PADDING: u32 = 16;
-/// The same for the sums, which are read back row by row.
+/// Padding in bytes after each row of sums, which are read back row by row.
 const SUMS_PADDING: u32 = 32;
 
-/// What a device must be asked for.
+/// Features that a device must support.
 pub const FEATURES: wgpu::Features =
 	wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::PASSTHROUGH_SHADERS);
 
-/// All plans by which an adapter's matrix units can be used.
+/// Returns all plans that suit an adapter's matrix units.
 pub fn plans_of(adapter: &Adapter) -> Vec<Plan> {
 	let (units, subgroup) = units(adapter);
-	// Where a driver has units of several sizes, the smaller ones are parts of the largest.
+	// If a driver has units of several sizes, the smaller ones are parts of the largest.
 	let largest = units
 		.into_iter()
 		.max_by_key(|unit| u64::from(unit.m) * u64::from(unit.n) * u64::from(unit.k));
 	largest.map_or_else(Vec::new, |unit| plans(unit, subgroup, &adapter.limits()))
 }
 
-/// The units that an adapter says it has for signed bytes, and the invocations of its subgroups.
+/// Returns the units that an adapter reports for signed bytes, and the invocations of its subgroups.
 fn units(adapter: &Adapter) -> (Vec<Unit>, u32) {
 	let none = (Vec::new(), 0);
 	if !adapter.features().contains(FEATURES) {
 		return none;
 	}
-	// SAFETY: what is asked is what the instance that the adapter belongs to can be asked, and nothing of it is
-	// kept or destroyed.
+	// SAFETY: the queries are valid for the adapter's own instance, and no handle is kept or destroyed.
 	unsafe {
 		let Some(adapter) = adapter.as_hal::<wgpu::hal::vulkan::Api>() else {
 			return none;
@@ -97,7 +98,7 @@ fn units(adapter: &Adapter) -> (Vec<Unit>, u32) {
 		if bytes.shader_int8 == vk::FALSE {
 			return none;
 		}
-		// A kernel that asks for nothing else has subgroups of this size and no other.
+		// Subgroups have this size unless a kernel requests another.
 		let mut subgroup = vk::PhysicalDeviceSubgroupProperties::default();
 		let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut subgroup);
 		vulkan.get_physical_device_properties2(physical, &mut properties);
@@ -108,14 +109,17 @@ fn units(adapter: &Adapter) -> (Vec<Unit>, u32) {
 				(units, subgroup.subgroup_size)
 			}
 			Err(error) => {
-				tracing::warn!(%error, "a driver does not say what its matrix units are");
+				tracing::warn!(
+					%error,
+					"a GPU's driver does not list its matrix units; using a slower kernel. A newer driver may help"
+				);
 				none
 			}
 		}
 	}
 }
 
-/// A unit, if it multiplies signed bytes, within a subgroup, into sums that wrap.
+/// Returns the unit if it multiplies signed bytes, within a subgroup, into sums that wrap.
 fn for_bytes(unit: &vk::CooperativeMatrixPropertiesKHR<'_>) -> Option<Unit> {
 	let (byte, sum) = (vk::ComponentTypeKHR::SINT8, vk::ComponentTypeKHR::SINT32);
 	let wanted = [unit.a_type, unit.b_type] == [byte; 2]
@@ -129,7 +133,7 @@ fn for_bytes(unit: &vk::CooperativeMatrixPropertiesKHR<'_>) -> Option<Unit> {
 	})
 }
 
-/// The plans by which a unit can be used where subgroups have so many invocations.
+/// Returns the plans that suit a unit and subgroups of `subgroup` invocations.
 fn plans(unit: Unit, subgroup: u32, limits: &wgpu::Limits) -> Vec<Plan> {
 	let cuts = CUTS.into_iter().flat_map(|(region, regions)| {
 		DEPTHS.map(|depth| Plan {
@@ -144,7 +148,7 @@ fn plans(unit: Unit, subgroup: u32, limits: &wgpu::Limits) -> Vec<Plan> {
 }
 
 impl Plan {
-	/// Rows and columns of sums that a workgroup computes.
+	/// Returns the rows and columns of sums that a workgroup computes.
 	pub fn tile(&self) -> (u32, u32) {
 		(
 			self.region.0 * self.regions.0,
@@ -152,49 +156,49 @@ impl Plan {
 		)
 	}
 
-	/// Invocations of a workgroup.
+	/// Returns the invocations of a workgroup.
 	fn invocations(&self) -> u32 {
 		self.regions.0 * self.regions.1 * self.subgroup
 	}
 
-	/// Bytes that are moved at a time.
+	/// Returns the size in bytes of an element: the bytes moved at a time.
 	fn element(&self) -> u32 {
 		self.unit.k.min(16)
 	}
 
-	/// Elements from one row in shared memory to the next.
+	/// Returns the elements from one row in shared memory to the next.
 	fn stride(&self) -> u32 {
 		(self.depth + PADDING) / self.element()
 	}
 
-	/// Elements of each half of shared memory.
+	/// Returns the elements of each half of shared memory.
 	fn half(&self) -> u32 {
 		let (rows, columns) = self.tile();
 		(rows + columns) * self.stride()
 	}
 
-	/// Elements that each invocation moves, of either matrix, for each block.
+	/// Returns the elements of either matrix that each invocation moves per block.
 	fn moved(&self) -> (u32, u32) {
 		let each = |rows: u32| rows * self.depth / self.element() / self.invocations();
 		(each(self.tile().0), each(self.tile().1))
 	}
 
-	/// Units of a region: down, across.
+	/// Returns the units of a region: down, across.
 	fn accumulators(&self) -> (u32, u32) {
 		(self.region.0 / self.unit.m, self.region.1 / self.unit.n)
 	}
 
-	/// Elements from one row of sums to the next, where they are mixed.
+	/// Returns the elements from one row of sums to the next while they are mixed.
 	fn sums_stride(&self) -> u32 {
 		(self.region.1 * 4 + SUMS_PADDING) / self.element()
 	}
 
-	/// Elements that a subgroup has for its sums there: a row of units.
+	/// Returns the elements of a subgroup's scratch space for its sums: a row of units.
 	fn scratch(&self) -> u32 {
 		self.unit.m * self.sums_stride()
 	}
 
-	/// Whether a device can run it, and whether all divisions come out even.
+	/// Returns whether a device can run it and all divisions are exact.
 	fn fits(&self, limits: &wgpu::Limits) -> bool {
 		let Unit { m, n, k } = self.unit;
 		let sizes = [m, n, k, self.subgroup];

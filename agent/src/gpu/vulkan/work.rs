@@ -1,4 +1,4 @@
-//! Work on a GPU: fills, turns, trees, and lines that are read back.
+//! Work on a GPU: fills, turns, trees, and reading lines back.
 
 use super::{
 	Opened,
@@ -20,26 +20,26 @@ use crate::{
 use std::ops::Range;
 use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, ComputePassDescriptor};
 
-/// Multiplications that are submitted together: a fraction of a second on any GPU that is worth renting, so that no
-/// driver takes a kernel to be stuck.
+/// Multiplications submitted together: a fraction of a second on any GPU worth renting, so that no driver's
+/// watchdog fires.
 const BATCH_PRODUCTS: u64 = 1 << 42;
 
-/// A device, and the memory of a window on it. One thread at a time has both.
+/// A device and the memory of a window on it, both used by one thread at a time.
 #[derive(Clone, Copy)]
 pub struct Work<'a> {
 	pub gpu: &'a Opened,
 	pub memory: &'a Memory,
 }
 
-/// Commands that are submitted together, with the parameters of their dispatches.
+/// Commands to submit together, with the parameters of their dispatches.
 struct Batch<'a> {
 	work: Work<'a>,
 	encoder: CommandEncoder,
-	/// Is over before anything is copied.
+	/// Ended before any copy.
 	pass: Option<ComputePass<'static>>,
 	params: Vec<u8>,
 	slots: Vec<u8>,
-	/// Some of them walk.
+	/// Whether any of them walks.
 	walks: bool,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Batch<'a> {
 			.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, Some(size));
 	}
 
-	/// Fills `A`, or the first matrix.
+	/// Fills `A` or the first matrix.
 	fn rows(&mut self, of: &Matrices, which: usize, seed: &Hash) {
 		let Work { gpu, memory } = self.work;
 		let words = [memory.n, 0, 0, which as u32, 0, 0, 0, 0];
@@ -110,7 +110,7 @@ impl<'a> Batch<'a> {
 		self.dispatch(&gpu.fill, &of.rows[which], offset, (groups, 1));
 	}
 
-	/// Multiplies the matrix in place `from`, to the other. κ is 0 until the device writes another.
+	/// Multiplies matrix `from` into the other one. κ is 0 until the device writes another.
 	fn product(&mut self, of: &Matrices, from: usize, t: u32) {
 		let Work { gpu, memory } = self.work;
 		let offset = push(&mut self.slots, &[memory.n, t, 0], &[]);
@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
 		self.dispatch(kernel, &of.product[from], offset, groups);
 	}
 
-	/// Walks all lanes of the matrix in a place over matrices of the window.
+	/// Walks all lanes of matrix `z` over matrices of the window.
 	fn walk(&mut self, z: usize, window: Range<u32>) {
 		let memory = self.work.memory;
 		let lines = memory.lines();
@@ -132,7 +132,8 @@ impl<'a> Batch<'a> {
 		self.dispatch(&memory.walk, &memory.bound.walk[z], offset, groups);
 	}
 
-	/// Builds the tree over the matrix to which the kernel of leaves is bound, and puts its root in a place.
+	/// Builds the tree over the matrix that the kernel of leaves is bound to, and stores its root at place
+	/// `root`.
 	fn tree(&mut self, leaves: &BindGroup, key: &TreeKey, root: u32, after: &After) {
 		let Work { gpu, memory } = self.work;
 		let lines = memory.lines();
@@ -180,7 +181,7 @@ impl<'a> Batch<'a> {
 }
 
 impl Work<'_> {
-	/// Steps that are submitted together.
+	/// Returns the number of steps to submit together.
 	fn batch(&self) -> u32 {
 		let products = u64::from(self.memory.n).pow(3);
 		(BATCH_PRODUCTS / products).clamp(1, BATCH.into()) as u32
@@ -194,7 +195,7 @@ impl Work<'_> {
 		batch.submit();
 	}
 
-	/// Fills the window, and returns the roots of all matrices, with `trees`. With these a trial follows, and is
+	/// Fills the window, and returns the roots of all matrices if `trees`: then a trial follows, which is
 	/// rehearsed.
 	pub fn fill(
 		&self,
@@ -238,8 +239,8 @@ impl Work<'_> {
 		Ok(roots)
 	}
 
-	/// Runs a product and a walk of a trial, with their trees. A driver may finish a kernel, and find memory for a buffer,
-	/// only at their first use; here no clock runs.
+	/// Runs a product and a walk of a trial with their trees, before the trial's clock runs: a driver may
+	/// finish compiling a kernel, or back a buffer with memory, only at the first use.
 	fn rehearse(&self, seed: &Hash) -> Result<(), DeviceError> {
 		let Self { gpu, memory } = *self;
 		let size = Size {
@@ -266,11 +267,13 @@ impl Work<'_> {
 	/// Reads back the running hash.
 	pub fn running(&self) -> Result<Hash, DeviceError> {
 		let bytes = self.fetch(&[(&self.memory.state, 0, 32)])?;
-		bytes.try_into().map_err(|_| lost("it reads too little"))
+		bytes
+			.try_into()
+			.map_err(|_| lost("it returned fewer bytes than requested"))
 	}
 
-	/// Runs steps from the one that follows what lies in matrix `x`, and returns in which the result lies. Does not wait
-	/// for them. Their roots lie at their numbers modulo [`ROOTS`].
+	/// Runs steps on matrix `x`, and returns which matrix holds the result. Does not wait for them. Each
+	/// root is stored at its step's number modulo [`ROOTS`].
 	pub fn steps(&self, seed: &Hash, size: &Size, steps: Range<u32>, mut x: usize) -> usize {
 		let memory = self.memory;
 		let mut first = steps.start;
@@ -278,7 +281,7 @@ impl Work<'_> {
 			let end = (first + self.batch()).min(steps.end);
 			let mut batch = Batch::new(*self);
 			let kappa = (&memory.state, STATE_KAPPA);
-			// κ of the first is in the state. The parameters are written before all commands.
+			// κ of the first step is in the state. The parameters are written before all commands.
 			batch.copy(kappa, (&memory.slots, 8), 4);
 			for step in first..end {
 				let is_walk = !step.is_multiple_of(2);
@@ -316,7 +319,7 @@ impl Work<'_> {
 		x
 	}
 
-	/// Walks all lanes of the first of the trial's matrices over part of the window, with κ = 0.
+	/// Walks all lanes of the trial's first matrix over part of the window, with κ = 0.
 	pub fn walk(&self, part: Range<u32>, times: u32) {
 		let mut batch = Batch::new(*self);
 		for _ in 0..times {
@@ -325,7 +328,7 @@ impl Work<'_> {
 		batch.submit();
 	}
 
-	/// Multiplies the first of the trial's matrices.
+	/// Multiplies the trial's first matrix `times` times.
 	pub fn products(&self, times: u32) {
 		let mut batch = Batch::new(*self);
 		for _ in 0..times {
@@ -334,8 +337,8 @@ impl Work<'_> {
 		batch.submit();
 	}
 
-	/// Computes `X_to` of the fill, from one that was computed before and its place, or from the last before it that
-	/// stays. Returns its place.
+	/// Computes `X_to` of the fill, from `before` (an earlier result's number and place), or from the last
+	/// kept matrix before it. Returns its place.
 	pub fn filled(&self, before: Option<(u32, usize)>, to: u32) -> Result<usize, DeviceError> {
 		let memory = self.memory;
 		let mut batch = Batch::new(*self);
@@ -344,7 +347,7 @@ impl Work<'_> {
 			Some(before) => before,
 			None => {
 				let kept = memory.ring.place(stays);
-				let kept = kept.ok_or_else(|| lost("its window lacks a matrix"))?;
+				let kept = kept.ok_or_else(|| lost("a matrix is not in its window: a bug"))?;
 				batch.copy(kept, (&memory.fill.x[0], 0), memory.matrix());
 				(stays, 0)
 			}
@@ -357,7 +360,8 @@ impl Work<'_> {
 		Ok(x)
 	}
 
-	/// Returns whether a walk over the window is that of plain code. Overwrites the window and the trial's matrices.
+	/// Returns whether a walk over the window equals the processor's. Overwrites the window and the trial's
+	/// matrices.
 	pub fn walks_rightly(&self) -> Result<bool, DeviceError> {
 		const SEED: Hash = [0x77; 32];
 		let Self { gpu, memory } = *self;
@@ -366,12 +370,13 @@ impl Work<'_> {
 			window: memory.ring.matrices,
 			turns: 1,
 		};
-		// Any bytes will do for the window.
+		// Any bytes serve as the window.
 		let mut window = Vec::new();
 		for u in 0..size.window {
 			let bytes = first(&[u as u8; 32], size.n);
 			let place = memory.ring.place(KEPT * u);
-			let (buffer, offset) = place.ok_or_else(|| lost("its window lacks a matrix"))?;
+			let (buffer, offset) =
+				place.ok_or_else(|| lost("a matrix is not in its window: a bug"))?;
 			gpu.handle.queue.write_buffer(buffer, offset, &bytes);
 			window.extend(bytes);
 		}
@@ -384,8 +389,8 @@ impl Work<'_> {
 		Ok(self.fetch(&[(&memory.trial.x[x], 0, memory.matrix())])? == expected)
 	}
 
-	/// Shows lines of a matrix: of the fill, in the window or in a place of its two matrices, or of the last step, whose
-	/// tree was built last.
+	/// Returns lines of a matrix with their paths: a matrix of the fill, in the window or at place `x` of
+	/// the fill's two, or the last step's, whose tree was built last.
 	pub fn show(
 		&self,
 		seed: &Hash,
@@ -435,7 +440,7 @@ impl Work<'_> {
 		Ok(shown.collect())
 	}
 
-	/// Reads back roots, by their places.
+	/// Reads back roots by their places.
 	pub fn roots(&self, places: Range<u32>) -> Result<Vec<Hash>, DeviceError> {
 		let (from, count) = (
 			u64::from(places.start),

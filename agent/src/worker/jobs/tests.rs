@@ -207,7 +207,7 @@ fn after_a_restart_the_same_sizes_are_proved_and_the_same_root_is_named() {
 	let root = run(&again);
 	drop(again);
 	let last = jobs(&dir);
-	let which = Which {
+	let which = ProofRequest {
 		genesis: H256::zero(),
 		round: 4,
 		seed: H256::repeat_byte(9),

@@ -2,7 +2,9 @@
 //! seat, committing to the votes, opening them, and reporting absent workers.
 
 use super::{
-	duty::{Batch, DUTIES, Duty, Mark, Place, RECEIPTS, REREAD, duty_key, note},
+	round_work::{
+		Batch, Mark, RECEIPTS, REREAD, RoundWork, UnsettledSeat, WORK_LIST, note, round_work_key,
+	},
 	start::Started,
 	*,
 };
@@ -29,8 +31,8 @@ const SCAN: u32 = 256;
 const SCANS: u32 = 48;
 /// Time after which a scan ends with its current part.
 const SCAN_TIME: Duration = Duration::from_millis(300);
-/// Maximum number of comparisons of batches with the state, where places were wrong, before they are
-/// settled.
+/// Maximum number of comparisons of batches with the state, where seats were in wrong batches, before they
+/// are settled.
 const CORRECTIONS: u32 = 4;
 /// Part of the commit part, as one in this number, that is left when a batch stops to wait for seats without
 /// a verdict: three blocks after the last windows remain to commit, and the waits of all batches do not end
@@ -66,11 +68,11 @@ pub fn serve<T: Config>(
 		let Some((_, info)) = holder::<T>(key, round) else {
 			continue;
 		};
-		let name = duty_key(operator, round.index);
-		let mut duty = Duty::of(operator, round);
-		duty.told |= started.told.contains(&(operator, round.index));
-		note(DUTIES, operator, round.index);
-		let side = Side::<T> {
+		let name = round_work_key(operator, round.index);
+		let mut work = RoundWork::of(operator, round);
+		work.acknowledged |= started.acknowledged.contains(&(operator, round.index));
+		note(WORK_LIST, operator, round.index);
+		let context = OperatorRound::<T> {
 			key,
 			operator,
 			info,
@@ -78,19 +80,19 @@ pub fn serve<T: Config>(
 			now,
 		};
 		match round.phase(now.saturating_add(1)) {
-			Phase::Attest => side.check(&mut duty, agent.as_ref(), scan_until),
+			Phase::Attest => context.check(&mut work, agent.as_ref(), scan_until),
 			Phase::Commit => {
-				side.check(&mut duty, agent.as_ref(), scan_until);
-				side.settle(&mut duty);
+				context.check(&mut work, agent.as_ref(), scan_until);
+				context.settle(&mut work);
 				// The salt and the votes are on disk before their hash is anywhere else.
-				StorageValueRef::persistent(&name).set(&duty);
-				side.commit(&duty);
+				StorageValueRef::persistent(&name).set(&work);
+				context.commit(&work);
 			}
-			Phase::Reveal => side.reveal(&duty),
+			Phase::Reveal => context.reveal(&work),
 			Phase::Prepare | Phase::Over => {}
 		}
-		StorageValueRef::persistent(&name).set(&duty);
-		side.report_absent();
+		StorageValueRef::persistent(&name).set(&work);
+		context.report_absent();
 	}
 	admit::<T>(operator, key, rounds, now);
 }
@@ -185,7 +187,7 @@ fn sits_for<T: Config>(operator: OperatorId, claim: &SeatClaim) -> bool {
 
 /// A batch of votes that is not settled yet.
 #[derive(Default)]
-struct Part {
+struct UnsettledBatch {
 	votes: Vec<(WorkerId, Verdict)>,
 	/// Its known seats without a vote.
 	others: Vec<WorkerId>,
@@ -195,8 +197,8 @@ struct Part {
 	until: BlockNumber,
 }
 
-/// One operator in one round.
-struct Side<'a, T: Config> {
+/// Context of the work for one operator in one round.
+struct OperatorRound<'a, T: Config> {
 	key: &'a CheckerKey,
 	operator: OperatorId,
 	info: OperatorInfo<T::AccountId>,
@@ -204,15 +206,15 @@ struct Side<'a, T: Config> {
 	now: BlockNumber,
 }
 
-impl<T: Config> Side<'_, T> {
+impl<T: Config> OperatorRound<'_, T> {
 	/// Finds the operator's seats among the attested workers. Reads the additions of the last blocks again:
 	/// one of these may have had a rival, with other attestations or in another order. If none of the blocks
 	/// at which it read is on this chain, it begins anew.
-	fn find_seats(&self, duty: &mut Duty, scan_until: Timestamp) {
-		duty.marks.retain(|mark| {
+	fn find_seats(&self, work: &mut RoundWork, scan_until: Timestamp) {
+		work.marks.retain(|mark| {
 			mark.block < self.now && BlockSeeds::<T>::get(mark.block) == Some(mark.seed)
 		});
-		let settled = duty
+		let settled = work
 			.marks
 			.iter()
 			.rfind(|mark| mark.block.saturating_add(REREAD) <= self.now);
@@ -223,15 +225,15 @@ impl<T: Config> Side<'_, T> {
 				Pallet::<T>::seats_of(self.operator, self.round.index, position, SCAN);
 			for seat in seats {
 				let (known, voted, settled) = before
-					.get_or_insert_with(|| (duty.known(), duty.votes_settled(), duty.settled()));
-				self.place(duty, &seat, voted, settled);
+					.get_or_insert_with(|| (work.known(), work.votes_settled(), work.settled()));
+				self.note_seat(work, &seat, voted, settled);
 				if !known.insert(seat.worker) {
 					continue;
 				}
-				if duty.places.contains_key(&seat.worker) {
-					duty.pending.push(seat.worker);
+				if work.unsettled.contains_key(&seat.worker) {
+					work.pending.push(seat.worker);
 				} else {
-					duty.failed.push(seat.worker);
+					work.failed.push(seat.worker);
 				}
 			}
 			position = next.unwrap_or_else(|| AttestedCount::<T>::get(self.round.index));
@@ -241,67 +243,67 @@ impl<T: Config> Side<'_, T> {
 			}
 		}
 		if let Some(seed) = BlockSeeds::<T>::get(self.now) {
-			duty.marks.push(Mark {
+			work.marks.push(Mark {
 				block: self.now,
 				seed,
 				position,
 			});
 		}
-		let old = duty.marks.len().saturating_sub(REREAD as usize + 1);
-		duty.marks.drain(..old);
+		let old = work.marks.len().saturating_sub(REREAD as usize + 1);
+		work.marks.drain(..old);
 	}
 
-	/// Notes the place of a seat, which may differ on another chain. A seat whose vote or batch is settled
-	/// has none.
-	fn place(
+	/// Notes a seat as unsettled, with its number, which may differ on another chain; not so if its vote or
+	/// batch is settled.
+	fn note_seat(
 		&self,
-		duty: &mut Duty,
+		work: &mut RoundWork,
 		seat: &SeatView,
 		voted: &BTreeSet<WorkerId>,
 		settled: &BTreeSet<u32>,
 	) {
 		let worker = seat.worker;
 		if voted.contains(&worker) || settled.contains(&batch_of(seat.number)) {
-			duty.places.remove(&worker);
+			work.unsettled.remove(&worker);
 			return;
 		}
-		match duty.places.get_mut(&worker) {
-			Some(place) => place.number = seat.number,
+		match work.unsettled.get_mut(&worker) {
+			Some(known) => known.number = seat.number,
 			None => {
-				let place = self.place_of(worker, seat.number, seat.full, seat.rented);
-				duty.places.insert(worker, place);
+				let new = self.unsettled_seat(worker, seat.number, seat.full, seat.rented);
+				work.unsettled.insert(worker, new);
 			}
 		}
 	}
 
-	/// Notes the places of seats that an earlier version found. Runs once, after an upgrade.
-	fn place_all(&self, duty: &mut Duty) {
-		if !core::mem::take(&mut duty.is_unplaced) {
+	/// Notes the unsettled seats that an earlier version found. Runs once, after an upgrade.
+	fn note_all_seats(&self, work: &mut RoundWork) {
+		if !core::mem::take(&mut work.lacks_unsettled) {
 			return;
 		}
-		let (voted, settled) = (duty.votes_settled(), duty.settled());
-		for worker in duty.known() {
+		let (voted, settled) = (work.votes_settled(), work.settled());
+		for worker in work.known() {
 			if let Some((check, number)) = self.seat(worker)
 				&& !voted.contains(&worker)
 				&& !settled.contains(&batch_of(number))
 			{
-				let place = self.place_of(worker, number, check.full, check.rented);
-				duty.places.insert(worker, place);
+				let seat = self.unsettled_seat(worker, number, check.full, check.rented);
+				work.unsettled.insert(worker, seat);
 			}
 		}
 	}
 
 	/// Announces the round to the agent, finds seats, and collects verdicts.
-	fn check(&self, duty: &mut Duty, agent: Option<&Agent>, scan_until: Timestamp) {
-		if !duty.told
+	fn check(&self, work: &mut RoundWork, agent: Option<&Agent>, scan_until: Timestamp) {
+		if !work.acknowledged
 			&& let (Some(agent), Some(start)) = (agent, round_start::<T>(self.round, self.now))
 		{
-			duty.told = agent.ask::<()>(PATH_ROUND, &start).is_some();
+			work.acknowledged = agent.ask::<()>(PATH_ROUND, &start).is_some();
 		}
-		self.place_all(duty);
-		self.find_seats(duty, scan_until);
+		self.note_all_seats(work);
+		self.find_seats(work, scan_until);
 		let Some(agent) = agent else { return };
-		let asked = self.requests(duty);
+		let asked = self.requests(work);
 		if asked.is_empty() {
 			return;
 		}
@@ -321,12 +323,12 @@ impl<T: Config> Side<'_, T> {
 			match reply.progress {
 				Progress::Working => working.push(worker),
 				Progress::Done(checked) => {
-					duty.verdicts.push((worker, checked.verdict));
+					work.verdicts.push((worker, checked.verdict));
 					served.extend(checked.receipt.map(|receipt| (worker, receipt)));
 				}
 				// The agent cannot check this seat: no vote, rather than a false one.
 				Progress::Failed(reason) => {
-					duty.failed.push(worker);
+					work.failed.push(worker);
 					log::warn!(
 						target: LOG_TARGET,
 						"operator {}: worker {worker} cannot be checked and gets no vote: {reason}",
@@ -335,9 +337,9 @@ impl<T: Config> Side<'_, T> {
 				}
 			}
 		}
-		duty.pending.retain(|worker| !answered.contains(worker));
+		work.pending.retain(|worker| !answered.contains(worker));
 		// Waiting seats go to the end, so that all get their turn.
-		duty.pending.extend(working);
+		work.pending.extend(working);
 		self.keep_receipts(served);
 	}
 
@@ -370,12 +372,12 @@ impl<T: Config> Side<'_, T> {
 	/// Returns the seats that the agent is to check. Those whose bandwidth is to be measured now come first:
 	/// a window is over before all seats of a large census had their turn. Reads no more of the state than
 	/// these need.
-	fn requests(&self, duty: &mut Duty) -> Vec<SeatRequest> {
-		let placed = |worker: &WorkerId| Some((*worker, duty.places.get(worker)?.window));
-		let (measured, others): (Vec<_>, Vec<_>) = duty
+	fn requests(&self, work: &mut RoundWork) -> Vec<SeatRequest> {
+		let window_of = |worker: &WorkerId| Some((*worker, work.unsettled.get(worker)?.window));
+		let (measured, others): (Vec<_>, Vec<_>) = work
 			.pending
 			.iter()
-			.filter_map(placed)
+			.filter_map(window_of)
 			.partition(|(_, window)| self.is_measured_now(*window));
 		let mut asked = Vec::new();
 		let mut gone = BTreeSet::new();
@@ -384,7 +386,7 @@ impl<T: Config> Side<'_, T> {
 				break;
 			}
 			match self.seat(worker) {
-				Some((check, _)) => asked.extend(self.request(worker, &check, duty.seed)),
+				Some((check, _)) => asked.extend(self.request(worker, &check, work.seed)),
 				// The attestation was dropped with its chain. If it returns, the seat is found again.
 				None => {
 					gone.insert(worker);
@@ -392,8 +394,8 @@ impl<T: Config> Side<'_, T> {
 			}
 		}
 		if !gone.is_empty() {
-			duty.pending.retain(|worker| !gone.contains(worker));
-			duty.places.retain(|worker, _| !gone.contains(worker));
+			work.pending.retain(|worker| !gone.contains(worker));
+			work.unsettled.retain(|worker, _| !gone.contains(worker));
 		}
 		asked
 	}
@@ -405,10 +407,16 @@ impl<T: Config> Side<'_, T> {
 		is_measured.then(|| self.round.window_block(owner))
 	}
 
-	/// Returns the place of a worker's seat.
-	fn place_of(&self, worker: WorkerId, number: u32, full: bool, rented: bool) -> Place {
+	/// Returns the entry of a worker's unsettled seat.
+	fn unsettled_seat(
+		&self,
+		worker: WorkerId,
+		number: u32,
+		full: bool,
+		rented: bool,
+	) -> UnsettledSeat {
 		let measured = (full && !rented).then(|| T::Workers::info(worker, self.round.index));
-		Place {
+		UnsettledSeat {
 			number,
 			window: measured
 				.flatten()
@@ -464,7 +472,7 @@ impl<T: Config> Side<'_, T> {
 	/// Each batch is settled by itself: a sixteenth of the owners are measured in windows all over the part.
 	/// If all votes waited for the last of them, a large census would have all commitments in its last
 	/// blocks.
-	fn settle(&self, duty: &mut Duty) {
+	fn settle(&self, work: &mut RoundWork) {
 		let next = self.now.saturating_add(1);
 		let length = self.round.phase_length;
 		let first = self
@@ -475,80 +483,80 @@ impl<T: Config> Side<'_, T> {
 		if next < first {
 			return;
 		}
-		let mut ready = self.ready(duty);
+		let mut ready = self.ready(work);
 		for _ in 0..CORRECTIONS {
-			if !self.correct(duty, &ready) {
+			if !self.correct(work, &ready) {
 				break;
 			}
-			ready = self.ready(duty);
+			ready = self.ready(work);
 		}
 		if ready.is_empty() {
 			return;
 		}
 		let mut voted = BTreeSet::new();
-		for (number, part) in ready {
+		for (number, batch) in ready {
 			let Ok(number) = u16::try_from(number) else {
 				continue;
 			};
-			voted.extend(part.votes.iter().map(|(worker, _)| *worker));
-			duty.batches.push(Batch {
+			voted.extend(batch.votes.iter().map(|(worker, _)| *worker));
+			work.batches.push(Batch {
 				number,
-				votes: BoundedVec::truncate_from(part.votes),
+				votes: BoundedVec::truncate_from(batch.votes),
 				salt: sp_io::offchain::random_seed(),
 			});
 		}
-		duty.batches.sort_unstable_by_key(|batch| batch.number);
-		duty.verdicts.retain(|(worker, _)| !voted.contains(worker));
-		let settled = duty.settled();
-		let Duty {
+		work.batches.sort_unstable_by_key(|batch| batch.number);
+		work.verdicts.retain(|(worker, _)| !voted.contains(worker));
+		let settled = work.settled();
+		let RoundWork {
 			pending,
 			failed,
-			places,
+			unsettled,
 			..
-		} = duty;
-		let is_over = |place: &Place| settled.contains(&place.batch());
-		let of_it = |worker: &mut WorkerId| places.get(worker).is_some_and(is_over);
+		} = work;
+		let is_over = |seat: &UnsettledSeat| settled.contains(&seat.batch());
+		let of_it = |worker: &mut WorkerId| unsettled.get(worker).is_some_and(is_over);
 		failed.extend(pending.extract_if(.., of_it));
-		places.retain(|_, place| !is_over(place));
+		unsettled.retain(|_, seat| !is_over(seat));
 	}
 
 	/// Returns the batches to settle now.
-	fn ready(&self, duty: &Duty) -> BTreeMap<u32, Part> {
+	fn ready(&self, work: &RoundWork) -> BTreeMap<u32, UnsettledBatch> {
 		let next = self.now.saturating_add(1);
 		let seats = Pallet::<T>::counters(self.operator, self.round.index).seats;
-		let settled = duty.settled();
-		let mut parts = self.parts(duty);
-		parts.retain(|number, part| {
-			// A place that moved there on another chain.
+		let settled = work.settled();
+		let mut batches = self.unsettled_batches(work);
+		batches.retain(|number, batch| {
+			// A seat that moved there on another chain.
 			if settled.contains(number) {
 				return false;
 			}
 			let size = seats
 				.saturating_sub(number.saturating_mul(MAX_BATCH))
 				.min(MAX_BATCH);
-			let known = part.votes.len().saturating_add(part.others.len());
-			let is_complete = !part.waits && known >= size as usize;
-			!part.votes.is_empty() && (is_complete || next > part.until)
+			let known = batch.votes.len().saturating_add(batch.others.len());
+			let is_complete = !batch.waits && known >= size as usize;
+			!batch.votes.is_empty() && (is_complete || next > batch.until)
 		});
-		parts
+		batches
 	}
 
-	/// Compares the seats of batches with the state, since places may have been noted on another chain.
-	/// Returns whether a place was wrong.
-	fn correct(&self, duty: &mut Duty, parts: &BTreeMap<u32, Part>) -> bool {
+	/// Compares the seats of batches with the state, since seats may have been noted on another chain.
+	/// Returns whether a seat's batch was wrong.
+	fn correct(&self, work: &mut RoundWork, batches: &BTreeMap<u32, UnsettledBatch>) -> bool {
 		let mut wrong = false;
-		for (batch, part) in parts {
-			let votes = part.votes.iter().map(|(worker, _)| *worker);
-			for worker in votes.chain(part.others.iter().copied()) {
+		for (index, batch) in batches {
+			let votes = batch.votes.iter().map(|(worker, _)| *worker);
+			for worker in votes.chain(batch.others.iter().copied()) {
 				let number = self.seat(worker).map(|(_, number)| number);
-				if number.is_some_and(|number| batch_of(number) == *batch) {
+				if number.is_some_and(|number| batch_of(number) == *index) {
 					continue;
 				}
 				wrong = true;
-				match (number, duty.places.get_mut(&worker)) {
-					(Some(number), Some(place)) => place.number = number,
+				match (number, work.unsettled.get_mut(&worker)) {
+					(Some(number), Some(seat)) => seat.number = number,
 					_ => {
-						duty.places.remove(&worker);
+						work.unsettled.remove(&worker);
 					}
 				}
 			}
@@ -557,41 +565,41 @@ impl<T: Config> Side<'_, T> {
 	}
 
 	/// Returns the seats whose votes are not settled, by batch.
-	fn parts(&self, duty: &Duty) -> BTreeMap<u32, Part> {
+	fn unsettled_batches(&self, work: &RoundWork) -> BTreeMap<u32, UnsettledBatch> {
 		let (length, ends) = (self.round.phase_length, self.round.commit_ends());
 		let early = ends
 			.saturating_sub((length / LAST_PART).max(1))
 			.saturating_sub(1);
-		let mut parts = BTreeMap::<u32, Part>::new();
+		let mut batches = BTreeMap::<u32, UnsettledBatch>::new();
 		let mut count = |worker: WorkerId, verdict: Option<Verdict>, waits: bool| {
-			let Some(place) = duty.places.get(&worker) else {
+			let Some(seat) = work.unsettled.get(&worker) else {
 				return;
 			};
-			let part = parts.entry(place.batch()).or_default();
+			let batch = batches.entry(seat.batch()).or_default();
 			match verdict {
-				Some(verdict) => part.votes.push((worker, verdict)),
-				None => part.others.push(worker),
+				Some(verdict) => batch.votes.push((worker, verdict)),
+				None => batch.others.push(worker),
 			}
-			part.until = part.until.max(early);
+			batch.until = batch.until.max(early);
 			if waits {
-				part.waits = true;
-				if let Some(block) = place.window {
+				batch.waits = true;
+				if let Some(block) = seat.window {
 					// At least one block remains for the commitment.
 					let answered = self.answered(block).min(ends.saturating_sub(1));
-					part.until = part.until.max(answered);
+					batch.until = batch.until.max(answered);
 				}
 			}
 		};
-		for worker in &duty.failed {
+		for worker in &work.failed {
 			count(*worker, None, false);
 		}
-		for worker in &duty.pending {
+		for worker in &work.pending {
 			count(*worker, None, true);
 		}
-		for (worker, verdict) in &duty.verdicts {
+		for (worker, verdict) in &work.verdicts {
 			count(*worker, Some(*verdict), false);
 		}
-		parts
+		batches
 	}
 
 	/// Returns whether an unopened commitment to the batch is on chain.
@@ -613,12 +621,12 @@ impl<T: Config> Side<'_, T> {
 	}
 
 	/// Submits the commitments that are not on chain yet.
-	fn commit(&self, duty: &Duty) {
+	fn commit(&self, work: &RoundWork) {
 		for Batch {
 			number,
 			votes,
 			salt,
-		} in &duty.batches
+		} in &work.batches
 		{
 			let batch = *number;
 			if self.is_kept(batch) || !self.may_send(b"commit", batch) {
@@ -666,7 +674,7 @@ impl<T: Config> Side<'_, T> {
 		let blocks = super::spread_over(votes, VERDICTS_A_BLOCK, self.round.phase_length);
 		// Its position in its part of the window, so that operators do not all send in the first block.
 		let part = blocks.div_ceil(batches.max(1));
-		let place = spread(self.key.as_ref(), self.round.seed, part);
+		let offset = spread(self.key.as_ref(), self.round.seed, part);
 		let before = u64::from(blocks)
 			.saturating_mul(batch.into())
 			.checked_div(batches.into())
@@ -675,18 +683,18 @@ impl<T: Config> Side<'_, T> {
 			.commit_ends()
 			.saturating_add(1)
 			.saturating_add(u32::try_from(before).unwrap_or(u32::MAX))
-			.saturating_add(place)
+			.saturating_add(offset)
 	}
 
 	/// Submits the reveals of unopened commitments that are on chain.
-	fn reveal(&self, duty: &Duty) {
+	fn reveal(&self, work: &RoundWork) {
 		let next = self.now.saturating_add(1);
 		let seats = Pallet::<T>::counters(self.operator, self.round.index).seats;
 		for Batch {
 			number,
 			votes,
 			salt,
-		} in &duty.batches
+		} in &work.batches
 		{
 			let batch = *number;
 			if next < self.reveal_from(batch, batches(seats)) {

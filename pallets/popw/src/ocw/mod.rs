@@ -12,7 +12,7 @@
 //! round, and starts afresh when the chain has another seed.
 
 mod checker;
-pub(crate) mod duty;
+pub(crate) mod round_work;
 mod start;
 pub(crate) mod window;
 mod worker;
@@ -63,7 +63,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	for key in &checkers {
 		checker::serve::<T>(key, &rounds, &started, now, until);
 	}
-	duty::clean_up_all::<T>(&rounds, now);
+	round_work::clean_up_all::<T>(&rounds, now);
 }
 
 /// Returns a position for `key` among `slots` blocks, so that nodes do not all submit in the same one.

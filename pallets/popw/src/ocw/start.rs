@@ -22,7 +22,7 @@ pub struct Started {
 	/// The progress of this node's workers.
 	pub proofs: BTreeMap<(WorkerId, RoundIndex), Progress<Attestation>>,
 	/// The operators whose agents acknowledged the round.
-	pub told: BTreeSet<(OperatorId, RoundIndex)>,
+	pub acknowledged: BTreeSet<(OperatorId, RoundIndex)>,
 }
 
 /// Starts the trials of block `now` on the agents of this node's keys.
@@ -66,7 +66,7 @@ pub fn start<T: Config>(
 			.extend(asked.answer().map(|answer| (name, answer)));
 	}
 	for (name, asked) in starts {
-		started.told.extend(asked.answer().map(|()| name));
+		started.acknowledged.extend(asked.answer().map(|()| name));
 	}
 	started
 }

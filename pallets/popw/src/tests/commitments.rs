@@ -122,10 +122,10 @@ fn withhold(round: u32) {
 }
 
 /// Returns the missed seats reported for an operator's unopened commitments.
-fn told(operator: u32) -> Vec<u32> {
+fn unopened_of(operator: u32) -> Vec<u32> {
 	heard(|heard| {
-		let own = heard.unopened.iter().filter(|told| told.0 == operator);
-		own.map(|told| told.1).collect()
+		let own = heard.unopened.iter().filter(|missed| missed.0 == operator);
+		own.map(|missed| missed.1).collect()
 	})
 }
 
@@ -140,7 +140,7 @@ fn withholding_costs_twice_as_much_each_time() {
 			round = NextRound::<Test>::get();
 		}
 		// Each is reported as soon as its round is swept. The withheld seats themselves are missed as well.
-		assert_eq!(told(0), [2, 4, 8, 16, 32, 64, 64, 64]);
+		assert_eq!(unopened_of(0), [2, 4, 8, 16, 32, 64, 64, 64]);
 		heard(|heard| {
 			let own = heard.credits.iter().filter(|credit| credit.0 == 0);
 			assert!(own.into_iter().all(|credit| credit.3 == SeatResult::Missed));
@@ -151,7 +151,7 @@ fn withholding_costs_twice_as_much_each_time() {
 			withhold(round);
 			round = NextRound::<Test>::get();
 		}
-		assert_eq!(told(0)[8..], [2, 4]);
+		assert_eq!(unopened_of(0)[8..], [2, 4]);
 		assert_eq!(Commitments::<Test>::iter().count(), 0);
 	});
 }
@@ -183,7 +183,11 @@ fn a_new_registration_leaves_the_price_with_the_old_one() {
 				*operator = if *operator == 0 { 3 } else { *operator };
 			}
 		});
-		assert_eq!(told(0), [2, 4, 8, 16], "the old one pays for all of them");
+		assert_eq!(
+			unopened_of(0),
+			[2, 4, 8, 16],
+			"the old one pays for all of them"
+		);
 		let round = NextRound::<Test>::get();
 		add_marked(0, round);
 		attest_soon(0, round);
@@ -191,7 +195,7 @@ fn a_new_registration_leaves_the_price_with_the_old_one() {
 		let by_new = RuntimeOrigin::signed(operator_account(0));
 		assert_ok!(Popw::commit(by_new, 3, round, 0, Default::default(), None));
 		to_end(round);
-		assert_eq!((told(0).len(), told(3)), (4, vec![2]));
+		assert_eq!((unopened_of(0).len(), unopened_of(3)), (4, vec![2]));
 	});
 }
 
@@ -204,7 +208,7 @@ fn overwriting_a_commitment_tells_at_once_and_is_paid_for() {
 		let hash = hash_of(0, 0, 0, &one(0, good()), [0; 32]);
 		let free = Popw::commit(origin(), 0, 0, 0, hash, None).unwrap();
 		to_end(0);
-		assert_eq!(told(0), [2]);
+		assert_eq!(unopened_of(0), [2]);
 		// The sweep is behind: it has not reached the next one.
 		let old = Commitment { round: 0, hash };
 		Commitments::<Test>::insert(slot, old);
@@ -213,7 +217,7 @@ fn overwriting_a_commitment_tells_at_once_and_is_paid_for() {
 		attest_soon(1, round);
 		to_commit(round);
 		let dear = Popw::commit(origin(), 0, round, 0, hash, None).unwrap();
-		assert_eq!(told(0), [2, 4]);
+		assert_eq!(unopened_of(0), [2, 4]);
 		let weight = |info: frame_support::dispatch::PostDispatchInfo| info.actual_weight.unwrap();
 		assert_eq!(weight(free), <() as WeightInfo>::commit(0));
 		assert_eq!(weight(dear), <() as WeightInfo>::commit(1));
@@ -274,9 +278,9 @@ fn a_crash_in_a_large_round_is_counted_by_batches_and_swept_in_steps() {
 		run_to(System::block_number() + 5);
 		assert_eq!(Commitments::<Test>::iter().count(), 0);
 		assert_eq!(CountersOf::<Test>::iter_prefix(0).count(), 0);
-		assert_eq!(told(0), [2, 4, 8]);
-		assert!(told(1).is_empty());
-		assert_eq!(told(2), [2, 4, 8, 16]);
+		assert_eq!(unopened_of(0), [2, 4, 8]);
+		assert!(unopened_of(1).is_empty());
+		assert_eq!(unopened_of(2), [2, 4, 8, 16]);
 		Popw::finalize(
 			RuntimeOrigin::signed(1),
 			(0..64).collect::<Vec<_>>().try_into().unwrap(),
@@ -356,7 +360,7 @@ fn nothing_stays_of_an_operator_that_is_forgotten() {
 			<Popw as Checks>::touch(worker);
 		}
 		// The sweep reported the commitments that it removed; another one is in another lane.
-		assert_eq!(told(0), [2, 4, 8]);
+		assert_eq!(unopened_of(0), [2, 4, 8]);
 		assert_eq!(
 			Withheld::<Test>::get(0),
 			Some(WithheldBatches { epoch: 0, count: 3 })

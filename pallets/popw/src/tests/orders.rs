@@ -19,7 +19,7 @@ fn forced() -> Option<u32> {
 	heard(|heard| heard.workers[&0].forced.map(|forced| forced.round))
 }
 
-fn told() -> Vec<(u32, u32, Outcome)> {
+fn orders_checked() -> Vec<(u32, u32, Outcome)> {
 	heard(|heard| heard.orders_checked.clone())
 }
 
@@ -43,7 +43,7 @@ fn a_check_of_a_worker_that_serves_an_order_is_told() {
 		attest(0, 0).unwrap();
 		rent(7);
 		vote(good());
-		assert_eq!(told(), [(7, 0, last_outcome())]);
+		assert_eq!(orders_checked(), [(7, 0, last_outcome())]);
 	});
 }
 
@@ -53,13 +53,13 @@ fn an_order_that_is_lost_with_the_check_is_told_too() {
 		attest(0, 0).unwrap();
 		rent(7);
 		vote(Verdict::OFFLINE);
-		assert_eq!(told(), [(7, 0, Outcome::Offline)]);
+		assert_eq!(orders_checked(), [(7, 0, Outcome::Offline)]);
 	});
 	while_attesting(|| {
 		rent(8);
 		run_to(12);
 		assert_ok!(Popw::report_absent(RuntimeOrigin::signed(1), 0, 0));
-		assert_eq!(told(), [(8, 0, Outcome::Offline)]);
+		assert_eq!(orders_checked(), [(8, 0, Outcome::Offline)]);
 	});
 }
 
@@ -68,7 +68,7 @@ fn nobody_is_told_where_nothing_is_rented() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		vote(good());
-		assert!(told().is_empty());
+		assert!(orders_checked().is_empty());
 	});
 }
 

@@ -1,7 +1,7 @@
 //! Tests that the storage of past rounds is removed as fast as it grows.
 
 use super::{attest_soon, to_commit, to_end};
-use crate::{mock::*, rounds::Swept, *};
+use crate::{mock::*, rounds::SweepCounts, *};
 use frame_support::{traits::Hooks, weights::Weight};
 use kaisar_primitives::WorkerState;
 
@@ -168,7 +168,7 @@ fn spot_rounds_do_not_wait_for_a_census_that_lasts() {
 
 #[test]
 fn a_block_is_full_at_either_limit() {
-	let of = |steps, unopened| Swept { steps, unopened }.is_full();
+	let of = |steps, unopened| SweepCounts { steps, unopened }.is_full();
 	assert!(!of(SWEEP - 1, SWEEP_UNOPENED - 1));
 	assert!(of(SWEEP, 0) && of(1, SWEEP_UNOPENED));
 }

@@ -37,7 +37,7 @@ fn found_offline_is_charged_for_the_time_since_the_last_proof() {
 		);
 		assert_eq!(
 			record(worker).queued,
-			Queued {
+			QueuedSlashes {
 				rates: offline_rate(gap).deconstruct().into(),
 				offline: Some(0),
 				malice: None
@@ -70,7 +70,7 @@ fn only_who_was_online_or_rented_at_the_rounds_start_is_slashed() {
 		let round = Popw::start_round(false);
 		Popw::start_round(false);
 		assert!(Popw::absent(pending, round));
-		assert_eq!(record(pending).queued, Queued::default());
+		assert_eq!(record(pending).queued, QueuedSlashes::default());
 		// Back online, and not verified yet.
 		let back = register_online(ALICE, 2);
 		Popw::pass();
@@ -78,7 +78,7 @@ fn only_who_was_online_or_rented_at_the_rounds_start_is_slashed() {
 		Popw::pass();
 		assert_ok!(Providers::go_online(signed(ALICE), back));
 		Popw::spot_check(back, Outcome::Offline);
-		assert_eq!(record(back).queued, Queued::default());
+		assert_eq!(record(back).queued, QueuedSlashes::default());
 		// Leaving counts from the next round.
 		let leaving = register_online(ALICE, 3);
 		Popw::pass();
@@ -107,7 +107,7 @@ fn a_false_proof_is_an_accident_once_and_malice_twice() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();
 		found_false(worker, None);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		found_false(worker, Some(&DAVE));
 		assert_eq!(queued(0).level, SlashLevel::Two);
 		assert_eq!((queued(0).amount, queued(0).finder), (POOL / 2, Some(DAVE)));
@@ -142,7 +142,7 @@ fn a_good_proof_in_between_ends_the_row() {
 		Popw::census(worker, online(PROFILE));
 		assert_eq!(record(worker).false_proofs, None);
 		found_false(worker, None);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		// A check without consensus decides nothing.
 		Popw::census(worker, Outcome::NoConsensus);
 		Popw::pass();
@@ -204,7 +204,7 @@ fn a_tenant_that_stops_listening_costs_its_provider_no_stake() {
 		};
 		let proved = Popw::spot_check(worker, silent);
 		assert_eq!(proved.rented, 0);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		// Closing the order is up to its customer.
 		assert_eq!(state(worker), WorkerState::Rented);
 	});
@@ -339,7 +339,7 @@ fn too_few_votes_for_a_slash_neither_continue_nor_end_a_row() {
 				round: census,
 				in_a_row
 			}));
-			assert_eq!(record(worker).queued, Queued::default());
+			assert_eq!(record(worker).queued, QueuedSlashes::default());
 		}
 		// The next check that counts is the second in the run.
 		found_false(worker, None);
@@ -356,7 +356,7 @@ fn an_absence_found_by_too_few_costs_no_stake() {
 		assert!(Popw::attest(worker, census));
 		Popw::close_weakly(worker, Outcome::Offline, false);
 		assert_eq!(state(worker), WorkerState::Offline);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 	});
 }
 
@@ -370,7 +370,7 @@ fn a_lost_gpu_is_never_slashed() {
 				Popw::census(worker, online(POOR));
 			}
 		}
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		assert_eq!(record(worker).false_proofs, None);
 		assert_eq!(pool(worker).total(), Ok(POOL));
 	});

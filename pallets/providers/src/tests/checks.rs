@@ -232,7 +232,7 @@ fn found_offline_by_too_few_for_a_slash() {
 			]
 		);
 		assert_eq!(record(worker).order, None);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 	});
 }
 
@@ -257,7 +257,7 @@ fn a_service_that_is_down_is_not_its_providers_fault() {
 			last_proof
 		}));
 		// No slash, no mark against it, and closing the order is up to its customer.
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		assert_eq!(record(worker).history, history);
 		assert_eq!(state(worker), WorkerState::Rented);
 	});

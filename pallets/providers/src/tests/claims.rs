@@ -166,7 +166,7 @@ fn twice_below_the_claim_makes_it_pending() {
 		);
 		let record = record(worker);
 		assert_eq!((record.forced, record.failures), (None, 1));
-		assert_eq!(record.queued, Queued::default());
+		assert_eq!(record.queued, QueuedSlashes::default());
 		assert_eq!(Providers::idle_workers(0, 1, None), 0);
 		// Its owner requests another verification, which waits for one more spot round.
 		assert_ok!(Providers::go_online(signed(ALICE), worker));

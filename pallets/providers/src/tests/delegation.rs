@@ -150,7 +150,7 @@ fn boundary_of_a_delegation_that_is_dust() {
 		assert_ok!(Providers::unstake(signed(CAROL), worker, 1));
 		assert_ok!(Providers::unstake(signed(CAROL), worker, ED));
 		assert!(!Delegations::<Test>::contains_key(worker, CAROL));
-		assert_eq!(pool(worker).delegated, Shared::default());
+		assert_eq!(pool(worker).delegated, SharedStake::default());
 	});
 }
 

@@ -85,12 +85,12 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Returns the maximum value that one step may shift between members: the price of a share, rounded up, and
 /// the rounded unit.
-fn grain(part: &Shared) -> u128 {
+fn grain(part: &SharedStake) -> u128 {
 	1 + part.value.div_ceil(part.shares.max(1))
 }
 
 /// Returns whether the exact price of a share did not fall.
-fn price_holds(before: &Shared, after: &Shared) -> bool {
+fn price_holds(before: &SharedStake, after: &SharedStake) -> bool {
 	let product = |a: u128, b: u128| U512::from(a) * U512::from(b);
 	after.shares == 0 || product(after.value, before.shares) >= product(before.value, after.shares)
 }
@@ -178,7 +178,7 @@ proptest! {
 		for held in shares {
 			pool.delegated.redeem(held).unwrap();
 		}
-		prop_assert!(pool.delegated == Shared::default() || !pool.delegated.is_open());
+		prop_assert!(pool.delegated == SharedStake::default() || !pool.delegated.is_open());
 	}
 
 	/// Going in and out again, at any price and in any number of steps, gains nothing, and costs the others
@@ -194,7 +194,7 @@ proptest! {
 		// Any price above the lowest one, including prices above a unit.
 		let shares = (value * factor + u128::from(more)) / factor.min(3);
 		prop_assume!(shares > 0);
-		let mut part = Shared { value, shares };
+		let mut part = SharedStake { value, shares };
 		let mut held = 0;
 		for amount in &amounts {
 			let before = part;
@@ -255,7 +255,7 @@ proptest! {
 		for piece in pieces {
 			taken_out += pool.unbonding.redeem(&piece).unwrap();
 		}
-		prop_assert_eq!(pool.unbonding.part, Shared::default());
+		prop_assert_eq!(pool.unbonding.part, SharedStake::default());
 		prop_assert_eq!(put_in, taken_out + slashed);
 	}
 }
@@ -289,9 +289,9 @@ fn a_move() -> impl Strategy<Value = Move> {
 }
 
 /// Pays out a part of the unbonding shares, as if one piece held them.
-fn pay_out(leaving: &mut Leaving, part: u8) {
-	let shares = leaving.part.shares * u128::from(part) / 255;
-	leaving.part.redeem(shares).unwrap();
+fn pay_out(unbonding: &mut UnbondingStake, part: u8) {
+	let shares = unbonding.part.shares * u128::from(part) / 255;
+	unbonding.part.redeem(shares).unwrap();
 }
 
 proptest! {
@@ -372,14 +372,14 @@ fn a_price_that_falls_too_low_is_the_end_of_a_part() {
 
 #[test]
 fn more_than_there_is_cannot_be_taken() {
-	let mut part = Shared::default();
+	let mut part = SharedStake::default();
 	let held = part.add(100).unwrap();
 	assert_eq!(part.take(101, held), None);
 	assert_eq!(part.take(60, held / 2), None);
 	assert_eq!(part.worth(held + 1), None);
 	assert_eq!(part.redeem(held + 1), None);
 	assert_eq!(part.take(100, held), Some(held));
-	assert_eq!(part, Shared::default());
+	assert_eq!(part, SharedStake::default());
 	let all = Perquintill::one();
 	assert_eq!(StakePool::default().slash(all), Slashed::default());
 }

@@ -56,7 +56,7 @@ fn are_entered_and_left_with_the_state() {
 			(record(a).place, record(b).place),
 			(
 				None,
-				Some(Place {
+				Some(IndexPosition {
 					by_class: 0,
 					by_region: 0
 				})

@@ -252,7 +252,10 @@ fn three_identities_earn_no_more_than_one() {
 	let wait: Vec<Round> = rounds(40, |_| Move::Wait, Excuse::Absent).collect();
 	let honest = ExtBuilder.build().execute_with(|| {
 		let gain = play(&[register(ALICE, 1)], &wait);
-		assert_eq!((gain.found, record(0).queued), (0, Queued::default()));
+		assert_eq!(
+			(gain.found, record(0).queued),
+			(0, QueuedSlashes::default())
+		);
 		gain
 	});
 	assert_eq!(honest.with_gpu, honest.censuses * INTERVAL);

@@ -108,7 +108,7 @@ fn who_reports_an_absentee_shares_the_bounty_with_who_applies_the_slash() {
 		);
 		assert_eq!(reward_pot(), amount - 2 * half);
 		assert_eq!(pot(), POOL - amount);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		assert_noop!(
 			Providers::apply_slash(signed(CAROL), 0),
 			Error::<Test>::UnknownSlash
@@ -205,7 +205,7 @@ fn a_canceled_slash_takes_nothing() {
 				amount: POOL / 10
 			}]
 		);
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		assert_eq!((pot(), reward_pot()), (POOL, 0));
 	});
 }
@@ -252,7 +252,7 @@ fn what_is_found_after_the_day_is_a_slash_of_its_own() {
 		let all = first.amount + queued(1).amount;
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 1));
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		assert_eq!(pot(), POOL - all);
 	});
 }
@@ -297,7 +297,7 @@ fn by_hand_level_one_and_two_wait_and_level_three_does_not() {
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_ok!(Providers::apply_slash(signed(CAROL), 1));
-		assert_eq!(record(worker).queued, Queued::default());
+		assert_eq!(record(worker).queued, QueuedSlashes::default());
 		assert_eq!(reward_pot(), total);
 	});
 }

@@ -1,4 +1,4 @@
-//! A kernel that is being written in SPIR-V: its types and variables, and what any kernel needs, from sums to loops.
+//! A kernel under construction in SPIR-V: its types and variables, and general helpers, from sums to loops.
 
 use super::{Plan, Unit};
 use rspirv::{
@@ -10,7 +10,7 @@ use rspirv::{
 };
 use std::collections::BTreeMap;
 
-/// What barriers order: what was written to shared memory before is read after.
+/// Memory semantics of barriers: writes to shared memory before the barrier are visible after it.
 const SHARED: u32 = MemorySemantics::ACQUIRE_RELEASE.bits()
 	| MemorySemantics::WORKGROUP_MEMORY.bits()
 	| MemorySemantics::MAKE_AVAILABLE.bits()
@@ -18,7 +18,7 @@ const SHARED: u32 = MemorySemantics::ACQUIRE_RELEASE.bits()
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A kernel that is being written. All values are unsigned, of 32 bits, unless they say otherwise.
+/// A kernel under construction. All values are unsigned 32-bit words unless stated otherwise.
 pub struct Code {
 	pub b: Builder,
 	pub plan: Plan,
@@ -26,13 +26,13 @@ pub struct Code {
 	pub void: Word,
 	pub bool: Word,
 	pub u32: Word,
-	/// What is moved at a time: a vector of words.
+	/// The unit of data movement: a vector of words.
 	pub element: Word,
-	/// Matrices of the units.
+	/// Types of the units' matrices.
 	pub a: Word,
 	pub x: Word,
 	pub sums: Word,
-	/// Variables of the module.
+	/// Global variables.
 	pub params: Word,
 	pub from_a: Word,
 	pub from_x: Word,
@@ -127,7 +127,7 @@ impl Code {
 			.type_cooperative_matrix_khr(of, scope, rows, columns, used)
 	}
 
-	/// Declares what is bound, shared memory, and what the hardware tells.
+	/// Declares the bindings, shared memory and the built-in inputs.
 	fn globals(&mut self) {
 		let plan = self.plan;
 		let params = self.b.type_struct([self.u32, self.u32, self.u32]);
@@ -163,7 +163,7 @@ impl Code {
 		self.lane = self.input(self.u32, BuiltIn::SubgroupLocalInvocationId);
 	}
 
-	/// The type of a buffer of so many bytes an item.
+	/// Makes the type of a buffer with items of `bytes` bytes.
 	fn buffer(&mut self, item: Word, bytes: u32) -> Word {
 		let array = self.b.type_runtime_array(item);
 		let stride = [Operand::LiteralBit32(bytes)];
@@ -241,7 +241,7 @@ impl Code {
 		self.b.store(variable, value, None, [])
 	}
 
-	/// A loop whose variable goes from what it is, by steps, as long as it is less than `end`.
+	/// Emits a loop whose variable advances from its present value by `step` while less than `end`.
 	pub fn loop_below(
 		&mut self,
 		variable: Word,
@@ -285,28 +285,28 @@ impl Code {
 		Ok(())
 	}
 
-	/// All of a scope have come here, and see what the others wrote to shared memory.
+	/// Emits a barrier: all of a scope reach it, then see the others' writes to shared memory.
 	pub fn barrier(&mut self, scope: Scope) -> Result<()> {
 		let scope = self.constant(scope as u32);
 		let shared = self.constant(SHARED);
 		self.b.control_barrier(scope, scope, shared)
 	}
 
-	/// How shared memory is read, in Vulkan's memory model.
+	/// Returns the access flags for reads of shared memory in Vulkan's memory model.
 	pub fn reads(&mut self) -> (Option<MemoryAccess>, [Operand; 1]) {
 		let access = MemoryAccess::MAKE_POINTER_VISIBLE | MemoryAccess::NON_PRIVATE_POINTER;
 		let scope = self.constant(Scope::Workgroup as u32);
 		(Some(access), [Operand::IdScope(scope)])
 	}
 
-	/// How it is written.
+	/// Returns the access flags for writes.
 	pub fn writes(&mut self) -> (Option<MemoryAccess>, [Operand; 1]) {
 		let access = MemoryAccess::MAKE_POINTER_AVAILABLE | MemoryAccess::NON_PRIVATE_POINTER;
 		let scope = self.constant(Scope::Workgroup as u32);
 		(Some(access), [Operand::IdScope(scope)])
 	}
 
-	/// The element of shared memory at an index.
+	/// Returns a pointer to the element of shared memory at an index.
 	pub fn shared(&mut self, index: Word) -> Result<Word> {
 		self.b
 			.access_chain(self.pointers.shared, None, self.shared, [index])

@@ -12,20 +12,20 @@ use rspirv::{
 	},
 };
 
-/// Rows of tiles whose tiles are computed one below the other before it goes on to the right: what they read
-/// stays in the cache.
+/// Rows of tiles in a band: tiles are computed down the band before moving right, so that their inputs stay
+/// in the cache.
 const BAND: u32 = 8;
 
-/// The kernel of a plan, in SPIR-V 1.5. The entry point is `main`.
+/// Makes the kernel of a plan, in SPIR-V 1.5. The entry point is `main`.
 pub fn kernel(plan: &Plan) -> Result<Vec<u32>> {
 	let mut code = Code::new(plan);
 	code.main()?;
 	Ok(code.b.module().assemble())
 }
 
-/// What the whole kernel knows.
+/// Values that the whole kernel uses.
 struct Known {
-	/// Words of a row, elements of a row.
+	/// Words and elements of a row.
 	row_words: Word,
 	row_elements: Word,
 	/// `t · 0x9E3779B1 + κ`.
@@ -34,10 +34,10 @@ struct Known {
 	first_i: Word,
 	first_j: Word,
 	me: Word,
-	/// Where the region is in the tile.
+	/// The region's first row and column in the tile.
 	region_i: Word,
 	region_j: Word,
-	/// Where the subgroup's sums go to be mixed.
+	/// The subgroup's scratch space, where its sums are mixed.
 	scratch: Word,
 }
 
@@ -94,8 +94,8 @@ impl Code {
 		self.b.execution_mode(main, ExecutionMode::LocalSize, size);
 		self.b.begin_block(None)?;
 		let variables = self.variables();
-		// Where a driver makes subgroups of another size than it says, there would be no region or no room for some:
-		// then nothing is computed, which is found out before the kernel is used.
+		// If a driver's subgroups differ in size from what it reports, some would have no region or no room.
+		// Then nothing is computed, which the check before the kernel's use detects.
 		let subgroups = self.get(self.subgroups)?;
 		let regions = self.constant(self.plan.regions.0 * self.plan.regions.1);
 		let as_planned = self.b.i_equal(self.bool, None, subgroups, regions)?;
@@ -112,7 +112,7 @@ impl Code {
 		self.get(pointer)
 	}
 
-	/// The workgroup's number along one dimension.
+	/// Loads the workgroup's number along one dimension.
 	fn group(&mut self, dimension: u32) -> Result<Word> {
 		let dimension = self.constant(dimension);
 		let pointer = self
@@ -121,7 +121,7 @@ impl Code {
 		self.get(pointer)
 	}
 
-	/// One tile: each subgroup sums up its region of it, and mixes the sums.
+	/// Computes one tile: each subgroup sums up its region, and mixes the sums.
 	fn tile(&mut self, v: &Variables) -> Result<()> {
 		let plan = self.plan;
 		let (rows, columns) = plan.tile();
@@ -132,7 +132,7 @@ impl Code {
 		let offset = self.add(offset, kappa)?;
 		let row_words = self.over(n, 4)?;
 		let row_elements = self.over(n, plan.element())?;
-		// Bands of tiles, each from left to right.
+		// Tiles in bands, each from left to right.
 		let (down, right) = (self.over(n, rows)?, self.over(n, columns)?);
 		let (x, y) = (self.group(0)?, self.group(1)?);
 		let number = self.mul(y, right)?;
@@ -167,7 +167,8 @@ impl Code {
 		self.finish(v, &known)
 	}
 
-	/// The sums of a subgroup's region. When it is done, nobody reads the matrices in shared memory any more.
+	/// Computes the sums of a subgroup's region. Afterwards no invocation reads the matrices in shared
+	/// memory.
 	fn sum_up(&mut self, v: &Variables, known: &Known) -> Result<()> {
 		let plan = self.plan;
 		let zero = self.constant(0);
@@ -197,7 +198,7 @@ impl Code {
 		})
 	}
 
-	/// Starts to load a block of both matrices, from element `k` of each row on.
+	/// Starts loading a block of both matrices, from element `k` of each row on.
 	fn fetch(&mut self, v: &Variables, known: &Known, k: Word) -> Result<()> {
 		let (of_a, _) = self.plan.moved();
 		for (at, next) in v.next.iter().enumerate() {
@@ -222,7 +223,7 @@ impl Code {
 		Ok(())
 	}
 
-	/// Puts what was loaded into a half of shared memory: rows of `A`, then rows of `X`.
+	/// Stores the loaded block in a half of shared memory: rows of `A`, then rows of `X`.
 	fn put(&mut self, v: &Variables, known: &Known, half: Word) -> Result<()> {
 		let (of_a, _) = self.plan.moved();
 		let (rows, _) = self.plan.tile();
@@ -246,7 +247,7 @@ impl Code {
 		Ok(())
 	}
 
-	/// Row and column, within a block, of what an invocation moves as its `at`-th: see [`place`].
+	/// Computes the row and column, within a block, of an invocation's `at`-th element: see [`place`].
 	fn place(&mut self, known: &Known, at: u32) -> Result<(Word, Word)> {
 		let columns = self.plan.depth / self.plan.element();
 		let index = self.plus(known.me, at * self.plan.invocations())?;
@@ -265,7 +266,7 @@ impl Code {
 		Ok((self.add(row, odd)?, self.add(high, low)?))
 	}
 
-	/// A unit's matrix from shared memory: `row` is its first row there, `k` its first element.
+	/// Loads a unit's matrix from shared memory: `row` is its first row there, `k` its first element.
 	fn unit(
 		&mut self,
 		of: Word,
@@ -297,7 +298,7 @@ impl Code {
 			let mut xs = Vec::new();
 			for c in 0..across {
 				let row = self.plus(known.region_j, rows + c * n)?;
-				// A row of X is a column of what A is multiplied with.
+				// A row of X is a column of the factor that A is multiplied by.
 				let layout = CooperativeMatrixLayout::ColumnMajorKHR;
 				xs.push(self.unit(self.x, layout, (half, row, from))?);
 			}
@@ -323,8 +324,8 @@ impl Code {
 		Ok(())
 	}
 
-	/// Mixes the sums, a row of units at a time: which invocation holds which of them is the driver's secret, so
-	/// they go through shared memory.
+	/// Mixes the sums, a row of units at a time, through shared memory: the assignment of sums to
+	/// invocations is unspecified.
 	fn finish(&mut self, v: &Variables, known: &Known) -> Result<()> {
 		let plan = self.plan;
 		let Unit { m, n, .. } = plan.unit;
@@ -369,7 +370,7 @@ impl Code {
 		Ok(())
 	}
 
-	/// Mixes four sums next to each other, of a row of units whose first sum is at `(i, j)`, and writes them as one
+	/// Mixes four adjacent sums of a row of units whose first sum is at `(i, j)`, and writes them as one
 	/// word.
 	fn word(
 		&mut self,
@@ -435,9 +436,10 @@ impl Code {
 	}
 }
 
-/// Row and column, in a block of so many columns, of the element that is moved as `index`-th. Of eight that follow each
-/// other, which a device stores to shared memory at once, two lie beside each other in each of four rows, every second
-/// one: so they lie in eight different places of its banks, whatever the block's depth. In memory, two are read whole.
+/// Returns the row and column of the `index`-th element moved, in a block of `columns` columns. Of eight
+/// consecutive elements, which a device stores to shared memory at once, each of four rows, every second
+/// one, has two adjacent ones: so they lie in eight different places of its banks, whatever the block's
+/// depth. In memory, two adjacent elements are read together.
 #[cfg(test)]
 pub fn place(index: u32, columns: u32) -> (u32, u32) {
 	let (low, rest) = (index % 2, index / 2);

@@ -1,5 +1,6 @@
-//! Tensor kernels on Mesa's software Vulkan, which has units of 8 × 8 × 8 from Mesa 26.1 on. Where the machine's own
-//! Mesa is older, these tests run themselves again with the one that `scripts/mesa.sh` puts beside it.
+//! Tensor kernels on Mesa's software Vulkan, which has units of 8 × 8 × 8 from Mesa 26.1 on. If the
+//! machine's Mesa is older, these tests rerun themselves with the one that `scripts/mesa.sh` installs beside
+//! it.
 
 use super::{kernel::place, *};
 use crate::{
@@ -18,7 +19,7 @@ use std::{
 	process::{Command, Stdio},
 };
 
-/// The units that are known, with the sizes of subgroups there: of Mesa's software, of NVIDIA, of AMD and Intel.
+/// Known units and their subgroup sizes: Mesa's software, NVIDIA, AMD and Intel.
 const KNOWN: [(Unit, u32); 8] = [
 	(unit(8, 8, 8), 8),
 	(unit(16, 16, 32), 32),
@@ -34,7 +35,7 @@ const fn unit(m: u32, n: u32, k: u32) -> Unit {
 	Unit { m, n, k }
 }
 
-/// Runs a program with Mesa's newer driver, and what it needs.
+/// Makes a command that runs with Mesa's newer driver and its libraries.
 pub fn with_newer_mesa(program: impl AsRef<std::ffi::OsStr>) -> Command {
 	let run = std::env::var_os("KAISAR_MESA")
 		.map(PathBuf::from)
@@ -56,14 +57,14 @@ pub fn with_newer_mesa(program: impl AsRef<std::ffi::OsStr>) -> Command {
 	command
 }
 
-/// Software that plays a GPU. What else is in the machine is not what these tests are about.
+/// Finds software Vulkan, whatever else the machine has.
 fn software() -> Vec<Adapter> {
 	let mut found = adapters(Choice::Software);
 	found.retain(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
 	found
 }
 
-/// An adapter with matrix units, in software. `None` if the test did its work in another process.
+/// Returns a software adapter with matrix units; `None` if the test ran in another process.
 fn adapter(test: &str) -> Option<Adapter> {
 	let mut found = software();
 	found.retain(|adapter| !units(adapter).0.is_empty());
@@ -126,11 +127,11 @@ fn fill_and_turns_are_those_of_the_reference() {
 		.fill([3; 32], size.n, size.window, &|| true)
 		.unwrap();
 	assert_eq!(here.roots(), there.roots());
-	// κ of each turn and walk is the device's own.
+	// The device derives κ of each turn and walk itself.
 	let running = Running::over(&[&[4; 32]]);
 	let expected = here.run([5; 32], size, running, &mut Bound);
 	assert_eq!(there.run([5; 32], size, running, &mut Bound), expected);
-	// By itself no agent would use it on software.
+	// An agent would not choose it on software.
 	let gpu = opened(&adapter, Kernels::Fastest).unwrap();
 	assert!(gpu.kernels()[0].kernel.starts_with("portable"));
 }
@@ -142,7 +143,7 @@ fn plans_of_several_sizes_are_right() {
 	};
 	let mut plans = plans_of(&adapter);
 	assert!(plans.iter().any(|plan| plan.tile() == (64, 64)));
-	// What is larger takes its compiler most of a minute.
+	// Larger plans take the compiler most of a minute.
 	plans.retain(|plan| plan.region == (16, 16) || plan.depth == 32);
 	assert_eq!(plans.len(), 3);
 	for plan in plans {
@@ -155,8 +156,8 @@ fn plans_for_the_units_of_gpus_are_right() {
 	let Some(adapter) = adapter("plans_for_the_units_of_gpus_are_right") else {
 		return;
 	};
-	// Mesa's software takes units of all multiples of its own, as of `VK_NV_cooperative_matrix2`. So what is written
-	// for GPUs runs, but for the size of their subgroups.
+	// Mesa's software accepts units that are multiples of its own, as in `VK_NV_cooperative_matrix2`. So
+	// kernels for GPUs run, except for the size of their subgroups.
 	for unit in [
 		unit(16, 16, 32),
 		unit(16, 8, 32),
@@ -178,7 +179,7 @@ fn what_is_right_and_fastest_is_used_and_remembered() {
 		return;
 	};
 	let plan = plans_of(&adapter).pop();
-	// A plan for other hardware: whatever its kernel does here, it is not this product.
+	// A plan for other hardware: its kernel cannot compute this product here.
 	let wrong = plan.map(|plan| Plan {
 		subgroup: 2 * plan.subgroup,
 		..plan
@@ -196,11 +197,11 @@ fn what_is_right_and_fastest_is_used_and_remembered() {
 	let gops = |at: usize| found[at].gops.unwrap();
 	assert_eq!(found.len(), 2, "{found:?}");
 	assert!(gops(0) >= gops(1) && gops(1) > 0.0);
-	// The attempt is over, what was found is kept, and kept to.
+	// The attempt is over; the choice is recorded and reused.
 	let [kept] = &files()[..] else {
 		panic!("{:?}", files());
 	};
-	// Whole figures: others may lose their last bit in text.
+	// Whole numbers: fractions may lose their last bit in text.
 	let others = found.iter().rev().zip([2.0, 1.0]);
 	let others: Vec<Rated> = others
 		.map(|(rated, gops)| Rated {
@@ -210,11 +211,11 @@ fn what_is_right_and_fastest_is_used_and_remembered() {
 		.collect();
 	std::fs::write(kept, serde_json::to_vec(&others).unwrap()).unwrap();
 	assert_eq!(open(&[None, wrong, plan]), Ok(others));
-	// One that was chosen and is wrong now is forgotten.
+	// A recorded kernel that is wrong now is forgotten.
 	let name = format!("tensor, {}", wrong.unwrap());
 	std::fs::write(kept, format!("[{{\"kernel\":\"{name}\",\"gops\":1.0}}]")).unwrap();
 	assert_eq!(open(&[None, wrong, plan]).unwrap().len(), 2);
-	// Where nothing is right nothing is used, and nothing is left behind but the other choice.
+	// If no kernel is correct none is used, and only the other choice remains on record.
 	assert!(open(&[wrong, wrong]).is_err());
 	assert_eq!(files(), std::slice::from_ref(kept));
 }
@@ -234,7 +235,7 @@ fn what_is_moved_at_once_lies_in_different_banks() {
 				all.iter()
 					.all(|(row, column)| *row < rows && *column < columns)
 			);
-			// Shared memory has 128 bytes of banks; 16 bytes an invocation are stored by eight at once.
+			// Shared memory has 128 bytes of banks; eight invocations store 16 bytes each at once.
 			let at_once = 128 / plan.element();
 			for eight in places.chunks_exact(at_once as usize) {
 				let bank = |(row, column): &(u32, u32)| {
@@ -299,7 +300,7 @@ fn what_a_device_cannot_hold_is_no_plan() {
 	for plan in &found {
 		let bytes = 2 * plan.half() * plan.element();
 		assert!(bytes <= 32 << 10 && plan.invocations() <= 128, "{plan}");
-		// Every tile comes out even on the smallest matrices.
+		// Tiles divide even the smallest matrices.
 		assert_eq!((1_024 % plan.tile().0, 1_024 % plan.tile().1), (0, 0));
 	}
 	for odd in [

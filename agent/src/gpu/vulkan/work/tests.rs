@@ -7,13 +7,13 @@ use crate::{
 	trial::matrix::tree_over,
 };
 
-/// Buffers as large as the driver allows, that are named by their addresses.
+/// Buffers as large as the driver allows, reached by their addresses.
 const WHOLE: Cut = Cut {
 	most: None,
 	branches: false,
 };
 
-/// Trees and walks of these sizes, without products, which would take software minutes.
+/// Sizes for trees and walks alone: products would take software Vulkan minutes.
 fn is_that_of_the_reference(cut: Cut, buffers: usize, n: u32, window: u32, lines: &[u32]) {
 	let device = software_cut(cut);
 	let shared = device.0.shared().unwrap();
@@ -26,7 +26,7 @@ fn is_that_of_the_reference(cut: Cut, buffers: usize, n: u32, window: u32, lines
 	let memory = Memory::new(gpu, n, window, cut.most).unwrap();
 	assert_eq!(memory.ring.buffers().len(), buffers);
 	let on = gpu.work(&memory);
-	// Any bytes will do for the window.
+	// Any bytes serve as the window.
 	let mut kept = Vec::new();
 	for u in 0..window {
 		let bytes = first(&[u as u8; 32], n);
@@ -51,7 +51,7 @@ fn is_that_of_the_reference(cut: Cut, buffers: usize, n: u32, window: u32, lines
 	let in_window = &kept[kept.len() - z.len()..];
 	let root = tree(filled_key(&[5; 32], last), in_window, shown);
 	assert_eq!(on.roots(KNOWN_ROOT..KNOWN_ROOT + 1).unwrap(), [root]);
-	// A walk by a κ that the host gave.
+	// A walk with κ from the host.
 	let running = Running::over(&[&[6; 32]]);
 	on.set_running(&running);
 	let size = Size {
@@ -69,7 +69,7 @@ fn is_that_of_the_reference(cut: Cut, buffers: usize, n: u32, window: u32, lines
 
 #[test]
 fn trees_and_walks_of_the_full_size_are_those_of_the_reference() {
-	// The window lies in two buffers: software has buffers of 128 MiB.
+	// The window needs two buffers: software Vulkan limits them to 128 MiB.
 	for branches in [false, true] {
 		let cut = Cut { branches, ..WHOLE };
 		is_that_of_the_reference(cut, 2, 4_096, 9, &[0, 1, 511, 512, 8_191, 16_383]);
@@ -83,7 +83,7 @@ fn walks_of_more_lanes_than_a_dimension_has_are_those_of_the_reference() {
 
 #[test]
 fn walks_over_many_buffers_are_those_of_the_reference() {
-	// Two matrices in each but the last.
+	// Two matrices in each buffer except the last.
 	let cut = Cut {
 		most: Some(2 << 20),
 		..WHOLE
@@ -93,7 +93,7 @@ fn walks_over_many_buffers_are_those_of_the_reference() {
 		..cut
 	};
 	is_that_of_the_reference(branching, 16, 1_024, 31, &[0, 1_023]);
-	// More than can be bound.
+	// More buffers than can be bound.
 	is_that_of_the_reference(cut, 63, 1_024, 125, &[0, 1_023]);
 }
 

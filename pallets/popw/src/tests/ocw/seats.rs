@@ -4,7 +4,7 @@ use super::{
 	window::{Seat, expect_seats, give_window, in_production, settled},
 	*,
 };
-use crate::ocw::duty::{Batch, Duty, duty_key};
+use crate::ocw::round_work::{Batch, RoundWork, round_work_key};
 use kaisar_primitives::{agent::MAX_SEATS, offchain::read};
 
 /// The first of many workers like worker 1.
@@ -159,8 +159,10 @@ fn what_an_earlier_version_stored_is_kept() {
 		world.submitted();
 	}
 	let salts = |world: &mut World| -> Vec<[u8; 32]> {
-		let duty: Duty = world.ext.execute_with(|| read(&duty_key(1, 2)).unwrap());
-		duty.batches
+		let work: RoundWork = world
+			.ext
+			.execute_with(|| read(&round_work_key(1, 2)).unwrap());
+		work.batches
 			.iter()
 			.map(|Batch { salt, .. }| *salt)
 			.collect()
@@ -168,14 +170,14 @@ fn what_an_earlier_version_stored_is_kept() {
 	let before = salts(&mut world);
 	assert_eq!(before.len(), 1);
 	world.ext.execute_with(|| {
-		let duty: Duty = read(&duty_key(1, 2)).unwrap();
-		assert_eq!(duty.places.len(), 6);
-		// The earlier version had no places.
+		let work: RoundWork = read(&round_work_key(1, 2)).unwrap();
+		assert_eq!(work.unsettled.len(), 6);
+		// The earlier version had no unsettled seats.
 		let old = (
-			(duty.seed, duty.told, &duty.marks, &duty.pending),
-			(&duty.verdicts, &duty.failed, &duty.batches),
+			(work.seed, work.acknowledged, &work.marks, &work.pending),
+			(&work.verdicts, &work.failed, &work.batches),
 		);
-		StorageValueRef::persistent(&duty_key(1, 2)).set(&old);
+		StorageValueRef::persistent(&round_work_key(1, 2)).set(&old);
 	});
 	// Other entropy than that of the first salt.
 	world.agent.write().seed = [3; 32];

@@ -124,8 +124,8 @@ fn the_duties_of_an_operator_that_registered_anew_are_cleaned_up() {
 	let mut world = World::checker(1);
 	expect_round(&mut world, 0);
 	world.work();
-	let duty = crate::ocw::duty::duty_key(1, 0);
-	assert!(world.has(&duty));
+	let work = crate::ocw::round_work::round_work_key(1, 0);
+	assert!(world.has(&work));
 	heard(|heard| {
 		let info = heard.operators.remove(&1).unwrap();
 		heard.operators.insert(4, info);
@@ -134,5 +134,5 @@ fn the_duties_of_an_operator_that_registered_anew_are_cleaned_up() {
 	world.run_to(35);
 	world.expect_starts();
 	world.work();
-	assert!(!world.has(&duty));
+	assert!(!world.has(&work));
 }

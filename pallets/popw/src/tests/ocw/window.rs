@@ -256,14 +256,15 @@ fn commits(world: &mut World) -> usize {
 /// Returns the batches that operator 1 has settled, with their workers.
 pub(super) fn settled(world: &mut World, index: u32) -> Vec<(u16, Vec<u32>)> {
 	world.ext.execute_with(|| {
-		let duty: crate::ocw::duty::Duty =
-			kaisar_primitives::offchain::read(&crate::ocw::duty::duty_key(1, index)).unwrap();
+		let work: crate::ocw::round_work::RoundWork =
+			kaisar_primitives::offchain::read(&crate::ocw::round_work::round_work_key(1, index))
+				.unwrap();
 		let workers = |votes: &kaisar_primitives::Votes| {
 			let mut workers: Vec<u32> = votes.iter().map(|(worker, _)| *worker).collect();
 			workers.sort_unstable();
 			workers
 		};
-		let batches = duty.batches.iter();
+		let batches = work.batches.iter();
 		batches
 			.map(|batch| (batch.number, workers(&batch.votes)))
 			.collect()

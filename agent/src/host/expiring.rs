@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
 
 /// A value with a date of expiry.
 #[derive(Clone, Debug)]
-pub struct Timed<V> {
+pub struct Expiring<V> {
 	/// Date of expiry, by [`now_ms`].
 	pub expires: u64,
 	/// The value.
@@ -17,14 +17,14 @@ pub struct Timed<V> {
 /// A bounded map, with a folder of the values that outlive a restart.
 ///
 /// The map has its own lock, which is never held during a write to the disk.
-pub struct Kept<K, V> {
+pub struct ExpiringMap<K, V> {
 	values: Mutex<Values<K, V>>,
 	files: Files<K>,
 }
 
-/// The values of a [`Kept`] while its lock is held.
+/// The values of an [`ExpiringMap`] while its lock is held.
 pub struct Values<K, V> {
-	map: BTreeMap<K, Timed<V>>,
+	map: BTreeMap<K, Expiring<V>>,
 	most: usize,
 }
 
@@ -34,7 +34,7 @@ struct Files<K> {
 	name: fn(&K) -> [u8; 32],
 }
 
-impl<K: Ord + Copy, V> Kept<K, V> {
+impl<K: Ord + Copy, V> ExpiringMap<K, V> {
 	/// Creates an empty map of at most `most` values, whose files are in the folder `kind` below `data`.
 	pub fn new(data: &Path, kind: &str, most: usize, name: fn(&K) -> [u8; 32]) -> io::Result<Self> {
 		let store = Store::new(data, kind)?;
@@ -99,17 +99,17 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 
 impl<K: Ord + Copy, V> Values<K, V> {
 	/// Returns a value with its date of expiry.
-	pub fn get(&self, key: &K) -> Option<&Timed<V>> {
+	pub fn get(&self, key: &K) -> Option<&Expiring<V>> {
 		self.map.get(key)
 	}
 
 	/// Returns a value to change.
-	pub fn get_mut(&mut self, key: &K) -> Option<&mut Timed<V>> {
+	pub fn get_mut(&mut self, key: &K) -> Option<&mut Expiring<V>> {
 		self.map.get_mut(key)
 	}
 
 	/// Iterates over all values.
-	pub fn iter(&self) -> impl Iterator<Item = &Timed<V>> {
+	pub fn iter(&self) -> impl Iterator<Item = &Expiring<V>> {
 		self.map.values()
 	}
 
@@ -119,18 +119,21 @@ impl<K: Ord + Copy, V> Values<K, V> {
 	}
 
 	/// Inserts or replaces the value of a key. The caller has made room.
-	pub fn insert(&mut self, key: K, expires: u64, value: V) -> &mut Timed<V> {
-		let entry = self.map.entry(key).insert_entry(Timed { expires, value });
+	pub fn insert(&mut self, key: K, expires: u64, value: V) -> &mut Expiring<V> {
+		let entry = self
+			.map
+			.entry(key)
+			.insert_entry(Expiring { expires, value });
 		entry.into_mut()
 	}
 
 	/// Iterates over all keys and values, to change values.
-	pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut Timed<V>)> {
+	pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut Expiring<V>)> {
 		self.map.iter_mut()
 	}
 
 	/// If the map is full, drops the value that expires first and returns it. The caller removes its file
-	/// with [`Kept::forget`] after the lock.
+	/// with [`ExpiringMap::forget`] after the lock.
 	#[must_use = "its file is to be removed"]
 	pub fn make_room(&mut self) -> Option<(K, V)> {
 		if !self.is_full() {
@@ -169,10 +172,10 @@ mod tests {
 	use super::*;
 	use tempfile::TempDir;
 
-	type Things = Kept<u8, &'static str>;
+	type Things = ExpiringMap<u8, &'static str>;
 
 	fn things(dir: &TempDir, most: usize) -> Things {
-		Kept::new(dir.path(), "things", most, |key| [*key; 32]).unwrap()
+		ExpiringMap::new(dir.path(), "things", most, |key| [*key; 32]).unwrap()
 	}
 
 	fn files(dir: &TempDir) -> usize {

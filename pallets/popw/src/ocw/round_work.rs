@@ -18,11 +18,11 @@ pub const REREAD: BlockNumber = 2;
 /// Local storage does not follow the chain when it reorganizes. When the trial has another seed, everything
 /// is dropped but the batches, which may be committed already.
 #[derive(Default, Encode)]
-pub struct Duty {
+pub struct RoundWork {
 	/// The seed of the trial to which the other fields belong.
 	pub seed: H256,
 	/// Whether the agent acknowledged the round with this seed.
-	pub told: bool,
+	pub acknowledged: bool,
 	/// Progress through the list of attested workers at the last blocks, oldest first.
 	pub marks: Vec<Mark>,
 	/// Seats without a verdict.
@@ -33,69 +33,69 @@ pub struct Duty {
 	pub failed: Vec<WorkerId>,
 	/// The settled batches of votes, by number: the votes revealed are the votes committed.
 	pub batches: Vec<Batch>,
-	/// The places of those seats in the three lists above whose batches are not settled. A seat without a
-	/// place is neither checked nor voted on.
-	pub places: BTreeMap<WorkerId, Place>,
-	/// Whether an earlier version stored this, without places.
+	/// Those seats in the three lists above whose batches are not settled. A seat that is missing here is
+	/// neither checked nor voted on.
+	pub unsettled: BTreeMap<WorkerId, UnsettledSeat>,
+	/// Whether an earlier version stored this, without the unsettled seats.
 	#[codec(skip)]
-	pub is_unplaced: bool,
+	pub lacks_unsettled: bool,
 }
 
-/// The place of a seat in a round, as of the state when the seat was found, so that thousands of seats are
-/// scanned at each block without reading the state.
+/// A seat whose batch is not settled, as of the state when the seat was found, so that thousands of seats
+/// are scanned at each block without reading the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Place {
+pub struct UnsettledSeat {
 	/// The number of the operator's seat.
 	pub number: u32,
 	/// The block that fixes the window of the worker's bandwidth; `None` if it is not measured.
 	pub window: Option<BlockNumber>,
 }
 
-impl Place {
+impl UnsettledSeat {
 	/// Returns the batch to which the seat's vote belongs.
 	pub fn batch(&self) -> u32 {
 		batch_of(self.number)
 	}
 }
 
-/// Salts must survive an upgrade: the encoding of an earlier version ends before the places.
-impl Decode for Duty {
+/// Salts must survive an upgrade: the encoding of an earlier version ends before the unsettled seats.
+impl Decode for RoundWork {
 	fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
-		let (seed, told, marks, pending) = Decode::decode(input)?;
+		let (seed, acknowledged, marks, pending) = Decode::decode(input)?;
 		let (verdicts, failed, batches) = Decode::decode(input)?;
-		let is_unplaced = input.remaining_len()? == Some(0);
+		let lacks_unsettled = input.remaining_len()? == Some(0);
 		Ok(Self {
 			seed,
-			told,
+			acknowledged,
 			marks,
 			pending,
 			verdicts,
 			failed,
 			batches,
-			places: if is_unplaced {
+			unsettled: if lacks_unsettled {
 				BTreeMap::new()
 			} else {
 				Decode::decode(input)?
 			},
-			is_unplaced,
+			lacks_unsettled,
 		})
 	}
 }
 
-impl Duty {
+impl RoundWork {
 	/// Returns the operator's work in a round, begun afresh if the stored one is of another chain.
 	pub fn of(operator: OperatorId, round: &Round) -> Self {
-		let duty: Self = read(&duty_key(operator, round.index)).unwrap_or_default();
+		let work: Self = read(&round_work_key(operator, round.index)).unwrap_or_default();
 		match round.trial_seed {
-			Some(seed) if duty.seed != seed => {
+			Some(seed) if work.seed != seed => {
 				StorageValueRef::persistent(&receipts_key(operator, round.index)).clear();
 				Self {
 					seed,
-					batches: duty.batches,
+					batches: work.batches,
 					..Default::default()
 				}
 			}
-			_ => duty,
+			_ => work,
 		}
 	}
 
@@ -148,13 +148,14 @@ pub struct Batch {
 	pub salt: [u8; 32],
 }
 
-/// Returns the local storage key of a [`Duty`].
-pub fn duty_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
+/// Returns the local storage key of a [`RoundWork`].
+pub fn round_work_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
 	(b"kaisar/popw/duty", operator, round).encode()
 }
 
-/// Local storage key of this node's duties: rounds and operators, under all numbers that these ever had.
-pub const DUTIES: &[u8] = b"kaisar/popw/duties";
+/// Local storage key of the list of this node's work: operators and rounds, under all numbers that these
+/// ever had.
+pub const WORK_LIST: &[u8] = b"kaisar/popw/duties";
 /// Local storage key of the list of receipts that this node keeps, likewise.
 pub const RECEIPTS: &[u8] = b"kaisar/popw/receipts";
 
@@ -182,7 +183,7 @@ fn retain(list: &[u8], mut needed: impl FnMut(OperatorId, RoundIndex) -> bool) {
 pub fn clean_up_all<T: Config>(rounds: &[Round], now: BlockNumber) {
 	let runs = |index| rounds.iter().any(|round| round.index == index);
 	let mut dropped = false;
-	retain(DUTIES, |operator, round| {
+	retain(WORK_LIST, |operator, round| {
 		let needed = runs(round) || clean_up::<T>(operator, round, now);
 		dropped |= !needed;
 		needed
@@ -202,12 +203,12 @@ pub fn clean_up_all<T: Config>(rounds: &[Round], now: BlockNumber) {
 /// Closes the checks that stand open in a round that is over, and then forgets the round. Returns whether it
 /// is still needed.
 fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber) -> bool {
-	let name = duty_key(operator, round);
-	let duty: Duty = read(&name).unwrap_or_default();
-	let open: Vec<WorkerId> = duty
+	let name = round_work_key(operator, round);
+	let work: RoundWork = read(&name).unwrap_or_default();
+	let open: Vec<WorkerId> = work
 		.voted()
-		.chain(duty.pending.iter().copied())
-		.chain(duty.failed.iter().copied())
+		.chain(work.pending.iter().copied())
+		.chain(work.failed.iter().copied())
 		.filter(|worker| {
 			matches!(
 				LastChecks::<T>::get(worker),
