@@ -88,7 +88,7 @@ struct Run {
 
 #[derive(Args)]
 struct NetworkArgs {
-	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. The firewall must let it pass.
+	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. Open it in the firewall.
 	#[arg(long, default_value_t = PROVIDER_PORT, overrides_with = "port")]
 	port: u16,
 	/// Address and port of a single socket, instead of --port on all interfaces.

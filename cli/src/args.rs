@@ -144,7 +144,7 @@ pub enum Command {
 		#[arg(long)]
 		private_addresses: bool,
 	},
-	/// Reports that an order's machine or container does not respond. The chain has it checked, against a bond.
+	/// Reports that an order's machine or container does not respond. It holds a bond, and a check follows.
 	Report {
 		/// Number of the order.
 		order: u32,
@@ -158,7 +158,7 @@ pub enum Command {
 		/// Number of the order.
 		order: u32,
 	},
-	/// Registers this or another machine as a worker. Fills its plot first if the agent's data is on this machine.
+	/// Registers this or another machine as a worker. Fills its plot first if it finds the agent's data.
 	Register(Register),
 	/// Shows an account's balance, credits, workers and claimable rewards, or one worker.
 	Status {
