@@ -4,8 +4,9 @@
 
 import { parseArgs } from 'node:util';
 
-import { appLink, feePaid, trySend } from './lib/chain.mjs';
+import { appLink } from './lib/chain.mjs';
 import { Dev, MODEST, claim, detect } from './lib/dev.mjs';
+import { feePaid } from './lib/extrinsics.mjs';
 import { KAI, hardware, kai, minimumStake } from './lib/formulas.mjs';
 import { interrupted } from './lib/node.mjs';
 import { checkRewards, epochWithTime } from './lib/rewards.mjs';
@@ -73,7 +74,7 @@ async function story() {
 		logFile: process.env.KAISAR_NODE_LOG,
 		rpcPort: Number(options['rpc-port']),
 	});
-	const { api, watch } = dev;
+	const { watch } = dev;
 	await watch.block(1);
 	firstBlock = Date.now() - (watch.last - 1) * 1000;
 	const took = ((firstBlock - launched) / 1000).toFixed(0);
@@ -160,7 +161,7 @@ const smallest = (spec) => ({
 /** Reports the rounds that verify the worker's claim. A machine that is too busy to show all of it lowers
  * its claim and is verified again. */
 async function verification(worker, spec) {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	let claimed = spec;
 	let since = 0;
 	for (let attempt = 1; ; attempt += 1) {
@@ -185,7 +186,7 @@ async function verification(worker, spec) {
 		claimed = { ...claimed, cpuCores: MODEST.cpuCores, memoryGb: MODEST.memoryGb };
 		since = decided.position + 1;
 		await watch.until(async () => {
-			const { error } = await trySend(api, dev.provider, api.tx.providers.updateWorker(worker, claimed));
+			const { error } = await chain.trySend(dev.provider, api.tx.providers.updateWorker(worker, claimed));
 			return error === null;
 		}, 'a lower claim');
 		tell('//Provider lowers the claim, and the worker is verified again');

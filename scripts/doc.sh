@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the documentation of all crates, with a front page that leads through them.
-# shellcheck source=scripts/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
 	cat <<-HELP
@@ -21,7 +21,8 @@ main() {
 		'') ;;
 		*) die "unknown argument: $1" "scripts/doc.sh --help" ;;
 	esac
-	(cd "$KAISAR_ROOT" && RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked)
+	# Internal items have their pages, too, so links to them lead somewhere.
+	(cd "$KAISAR_ROOT" && RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --document-private-items --locked)
 	local front="$CARGO_TARGET_DIR/doc/index.html"
 	printf '<!doctype html>\n<meta http-equiv="refresh" content="0; url=kaisar_runtime/index.html">\n<title>Kaisar</title>\n' >"$front"
 	note "$front"

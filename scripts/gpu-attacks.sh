@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Attacks the trial's assumptions about time with fast code on a real GPU, and measures the results. The
 # programs are in agent/benches/attacks; docs/proof.md explains their figures.
-# shellcheck source=scripts/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
 	cat <<-HELP

@@ -43,8 +43,8 @@ say() { printf '==> %s (%s s)\n' "$*" "$SECONDS"; }
 build() {
 	local folder=$1 bench
 	mkdir -p "$folder"
-	# shellcheck source=scripts/setup.sh
-	source "$ROOT/scripts/setup.sh"
+	# shellcheck source=scripts/lib.sh
+	source "$ROOT/scripts/lib.sh"
 	(cd "$ROOT" && cargo build --release --locked -p kaisar-agent --bin kaisar-agent --bench gpu)
 	bench=$(find "$CARGO_TARGET_DIR/release/deps" -maxdepth 1 -name 'gpu-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p')
 	install -m 755 -s "$CARGO_TARGET_DIR/release/kaisar-agent" "$folder/kaisar-agent"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compiles the CUDA kernels of agent/cuda/ to the PTX that is committed beside them, which drivers compile
 # for the machine's GPU.
-# shellcheck source=scripts/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # NVIDIA's compiler, from PyPI. The same versions give the same PTX.
 NVCC_VERSION='13.0.88'

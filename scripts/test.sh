@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up and runs every check: format, lints, build, unit and property tests, end-to-end tests.
+# Sets up and runs every check: format, lints, prose, build, documentation, unit and property tests,
+# end-to-end tests.
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 # shellcheck source=scripts/tests.sh
@@ -12,9 +13,11 @@ usage() {
 		Sets up this machine and runs every check, or only the named ones:
 		  fmt      cargo fmt --check
 		  shell    shellcheck of the scripts
+		  prose    rules for comments and documentation: openings, widths, links, names, commands, spelling
 		  ptx      comparison of the committed CUDA code with the compiled kernels, for every kind of GPU
 		  build    the whole workspace: node, agent, tests
 		  clippy   cargo clippy, warnings are errors
+		  doc      the documentation of all crates, warnings are errors
 		  unit     unit and property tests of all crates, and the examples in the documentation
 		  e2e      end-to-end tests of the node and agent binaries, driven with @polkadot/api
 
@@ -36,7 +39,7 @@ for argument in "$@"; do
 	case "$argument" in
 		-h | --help) usage && exit 0 ;;
 		--no-setup) SETUP=no ;;
-		fmt | shell | ptx | build | clippy | unit | e2e) STEPS+=("$argument") ;;
+		fmt | shell | prose | ptx | build | clippy | doc | unit | e2e) STEPS+=("$argument") ;;
 		*) die "unknown argument: $argument" "scripts/test.sh --help" ;;
 	esac
 done
@@ -75,11 +78,18 @@ shell_check() {
 	done)
 }
 
+prose_check() {
+	(cd "$KAISAR_ROOT" && node scripts/prose.mjs &&
+		node --test --test-reporter=tap scripts/prose.test.mjs | tee "$LOGS/prose.log")
+}
+
 format_check() { (cd "$KAISAR_ROOT" && cargo fmt --all -- --check); }
 
 ptx_check() { "$KAISAR_ROOT/scripts/ptx.sh" check; }
 
 clippy_check() { (cd "$KAISAR_ROOT" && cargo clippy --workspace --all-targets --locked -- -D warnings); }
+
+doc_check() { "$KAISAR_ROOT/scripts/doc.sh"; }
 
 if [[ $SETUP == yes ]]; then
 	setup_all "${TEST_PACKAGES[@]}"
@@ -87,9 +97,11 @@ if [[ $SETUP == yes ]]; then
 fi
 if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi
 if wanted shell; then step 'shell scripts' 'fix the findings of shellcheck' shell_check; fi
+if wanted prose; then step 'prose' 'mend each line that it names: node scripts/prose.mjs --help' prose_check; fi
 if wanted ptx; then step 'CUDA kernels' 'run scripts/ptx.sh, and commit its output' ptx_check; fi
 if wanted build; then step 'build' "$BUILD_ADVICE" build_all; fi
 if wanted clippy; then step 'clippy' 'fix the findings of clippy; warnings are errors here' clippy_check; fi
+if wanted doc; then step 'documentation' 'fix the warnings of rustdoc; warnings are errors here' doc_check; fi
 if wanted unit; then step 'unit and property tests' 'run the failed test alone: cargo test -p CRATE NAME' unit_tests; fi
 if wanted e2e; then step 'end-to-end tests' 'run the failed file alone: E2E_FILTER=NAME scripts/test.sh --no-setup e2e' e2e_tests; fi
 RESULT=0

@@ -10,7 +10,7 @@
 //! | [`chain`] | the connection to the node: reads, calls, and the reasons of failed calls |
 //! | [`config`] | the chain's primitive types, for [`chain`] and [`wallet`] |
 //! | [`views`] | one typed function for each view function and storage item that is read |
-//! | [`types`], [`wrapper`] | arguments of the chain's calls and answers of its view functions |
+//! | [`types`], [`mod@wrapper`] | arguments of the chain's calls and answers of its view functions |
 //! | [`wallet`], [`keystore`], [`keys`] | the account, its encrypted file, the keys of a worker |
 //! | [`amount`], [`classes`] | KAI, shares and GPU classes as people write them |
 //! | [`output`], [`failure`] | results, progress, errors and exit codes |

@@ -7,9 +7,11 @@ import { promisify } from 'node:util';
 import { u8aToHex } from '@polkadot/util';
 import { randomAsU8a } from '@polkadot/util-crypto';
 
-import { Keys, Sealer, Watcher, connect, plain, send, trySend, view } from './chain.mjs';
+import { Chain } from './chain.mjs';
 import { KAI } from './formulas.mjs';
+import { Keys } from './keys.mjs';
 import { Node, binary } from './node.mjs';
+import { plain } from './plain.mjs';
 import * as scale from './scale.mjs';
 
 /** Claim of the smallest machine that the network rents out, without a GPU and with too little memory for a
@@ -97,7 +99,7 @@ export class Dev {
 			: options;
 		dev.node = await Node.start(dev.options);
 		try {
-			await dev.attach(options);
+			await dev.attach();
 		} catch (error) {
 			await dev.stop();
 			throw error;
@@ -118,15 +120,14 @@ export class Dev {
 	}
 
 	/** Connects to the running node. */
-	async attach({ onBlock } = {}) {
-		this.api = await connect(this.node.url);
+	async attach() {
+		this.chain = await Chain.connect(this.node.url);
+		this.api = this.chain.api;
 		this.genesis = this.api.genesisHash.toHex();
-		this.watch = await Watcher.start(this.api, {
-			node: this.node,
-			onBlock,
-			previous: this.watch,
-		});
-		this.sealer = this.options.manual ? new Sealer(this.api, this.watch) : undefined;
+		this.watch = await this.chain.startWatch({ node: this.node, previous: this.watch });
+		if (this.options.manual) {
+			this.chain.startSealing();
+		}
 		this.keys ??= new Keys();
 		this.sudo ??= this.keys.pair('//Alice');
 		this.provider ??= this.keys.pair('//Provider');
@@ -140,9 +141,8 @@ export class Dev {
 
 	/** Closes the connection. */
 	async detach() {
-		await this.sealer?.stop();
-		this.watch?.stop();
-		await this.api?.disconnect();
+		await this.chain?.stop();
+		await this.chain?.disconnect();
 	}
 
 	/** Ends the connection and the node. */
@@ -153,13 +153,12 @@ export class Dev {
 
 	/** Restarts the node after `signal` on the same base path. */
 	async restart(signal) {
-		await this.sealer?.stop();
-		this.watch.stop();
+		await this.chain.stop();
 		await this.node.kill(signal);
-		await this.api.disconnect().catch(() => {});
+		await this.chain.disconnect().catch(() => {});
 		await this.node.stop();
 		this.node = await Node.start(this.options);
-		await this.attach(this.options);
+		await this.attach();
 	}
 
 	/** Registers a worker of the provider, and returns its number. */
@@ -168,8 +167,7 @@ export class Dev {
 		const worker = key ?? this.workerKey;
 		const its = agent ?? this.workerAgent;
 		const since = this.watch.events.length;
-		const result = await send(
-			this.api,
+		const result = await this.chain.send(
 			owner,
 			this.api.tx.providers.registerWorker(
 				spec,
@@ -189,7 +187,7 @@ export class Dev {
 		let decided = await this.decided(worker, { blocks, since });
 		if (decided.name !== 'providers.WorkerStateChanged') {
 			const { spec } = plain(await this.api.query.providers.workers(worker));
-			await send(this.api, this.provider, this.api.tx.providers.updateWorker(worker, spec));
+			await this.chain.send(this.provider, this.api.tx.providers.updateWorker(worker, spec));
 			decided = await this.decided(worker, { blocks, since: decided.position + 1 });
 		}
 		if (decided.name !== 'providers.WorkerStateChanged') {
@@ -216,11 +214,7 @@ export class Dev {
 	/** Brings a worker back that was found offline. Waits for the end of a running delay or check. */
 	async bringBack(worker) {
 		return this.watch.until(async () => {
-			const { error } = await trySend(
-				this.api,
-				this.provider,
-				this.api.tx.providers.goOnline(worker),
-			);
+			const { error } = await this.chain.trySend(this.provider, this.api.tx.providers.goOnline(worker));
 			return error === null || error === 'providers.WrongState';
 		}, `worker ${worker} back`);
 	}
@@ -237,7 +231,7 @@ export class Dev {
 
 	/** Returns the running rounds. */
 	async rounds() {
-		return plain(await view(this.api, 'Popw', 'rounds'));
+		return plain(await this.chain.view('Popw', 'rounds'));
 	}
 
 	/** Waits for the attest phase of the round in which the worker is due, and returns the round. */
@@ -245,7 +239,7 @@ export class Dev {
 		return this.watch.until(
 			async () => {
 				for (const round of (await this.rounds()).filter(fits)) {
-					const due = await view(this.api, 'Popw', 'is_due', [worker, round.index]);
+					const due = await this.chain.view('Popw', 'is_due', [worker, round.index]);
 					if (due.isTrue && this.watch.last >= round.trial && this.watch.last < round.trial + round.phaseLength) {
 						return round;
 					}
@@ -304,18 +298,18 @@ export class Dev {
 	 * round. */
 	async check(worker, { fits = () => true } = {}) {
 		const round = await this.due(worker, { fits });
-		await send(this.api, this.provider, this.attest(worker, round.index, ROOT));
+		await this.chain.send(this.provider, this.attest(worker, round.index, ROOT));
 		await this.phase(round, 2);
 		const batches = this.checkers.map((checker) => ({
 			account: checker.account,
 			batch: this.batch(checker.operator, round.index, [[worker, GOOD]]),
 		}));
 		await Promise.all(
-			batches.map(({ account, batch }) => send(this.api, account, this.commit(batch))),
+			batches.map(({ account, batch }) => this.chain.send(account, this.commit(batch))),
 		);
 		await this.phase(round, 3);
 		await Promise.all(
-			batches.map(({ account, batch }) => send(this.api, account, this.reveal(batch))),
+			batches.map(({ account, batch }) => this.chain.send(account, this.reveal(batch))),
 		);
 		return round;
 	}

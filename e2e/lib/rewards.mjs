@@ -1,7 +1,7 @@
 // Computes the payments of an epoch from the chain's events and the formulas, and compares them with the
 // actual ones.
 
-import { feePaid, plain, send, view } from './chain.mjs';
+import { feePaid } from './extrinsics.mjs';
 import {
 	boost,
 	censusCredit,
@@ -16,6 +16,7 @@ import {
 	score,
 	share,
 } from './formulas.mjs';
+import { plain } from './plain.mjs';
 
 /** Stake with which the boost is 2, in units. */
 const MAX_STAKE = 50_000n * 10n ** 18n;
@@ -90,7 +91,7 @@ export async function provedTime(dev, worker) {
 
 /** Returns the expected totals of the epochs up to `last`. */
 async function expectations(dev, worker, last) {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const proved = await provedTime(dev, worker);
 	const record = plain(await api.query.providers.workers(worker));
 	const reserve = (await api.query.rewards.reserve()).toBigInt();
@@ -113,7 +114,7 @@ async function expectations(dev, worker, last) {
 		const operators = [];
 		for (const checker of dev.checkers) {
 			const pool = { Checker: checker.operator };
-			const counts = plain(await view(api, 'Rewards', 'running_score', [pool], hash.toHex()))?.Checker?.counts;
+			const counts = plain(await chain.view('Rewards', 'running_score', [pool], hash.toHex()))?.Checker?.counts;
 			operators.push(
 				counts?.epoch === index
 					? { correct: counts.correct, seats: counts.seats }
@@ -151,7 +152,7 @@ async function expectations(dev, worker, last) {
 /** Returns the payments of the epochs up to `last` to the worker and to the three checkers, none of whom has
  * claimed before, and functions that claim and compare. */
 export async function checkRewards(dev, worker, last) {
-	const { api } = dev;
+	const { api, chain } = dev;
 	await dev.operators();
 	const { epochs, record } = await expectations(dev, worker, last);
 	const epoch = epochs[last];
@@ -167,7 +168,7 @@ export async function checkRewards(dev, worker, last) {
 
 		/** Claims for the worker. `got` is the growth of the owner's balance plus the fee. */
 		async claimWorker() {
-			const result = await send(api, dev.provider, api.tx.rewards.claimWorker(worker));
+			const result = await chain.send(dev.provider, api.tx.rewards.claimWorker(worker));
 			const header = await api.rpc.chain.getHeader(result.hash);
 			const free = async (hash) =>
 				(
@@ -211,9 +212,9 @@ export async function checkRewards(dev, worker, last) {
 					member(own.map(({ holders }) => holders), eligible);
 				const vkai = async () => plain(await api.query.rewards.vKai(checker.account.address));
 				const before = await vkai();
-				await send(api, checker.account, api.tx.rewards.claimChecker());
+				await chain.send(checker.account, api.tx.rewards.claimChecker());
 				const pool = { Checker: checker.operator };
-				const result = await send(api, checker.account, api.tx.rewards.claimDelegation(pool));
+				const result = await chain.send(checker.account, api.tx.rewards.claimDelegation(pool));
 				const header = await api.rpc.chain.getHeader(result.hash);
 				claims.push({
 					block: header.number.toNumber(),

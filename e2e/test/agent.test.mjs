@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { plain, trySend } from '../lib/chain.mjs';
 import { Dev } from '../lib/dev.mjs';
 import { FakeAgent } from '../lib/fake-agent.mjs';
+import { plain } from '../lib/plain.mjs';
 
 const TOKEN = 'c0ffee'.repeat(8);
 let agent;
@@ -67,7 +67,7 @@ test('an agent that misbehaves never stops the node', async (t) => {
 			async () => {
 				const { standings } = plain(await dev.api.query.providers.workers(worker));
 				if (standings.now.value === 'Offline') {
-					await trySend(dev.api, dev.provider, dev.api.tx.providers.goOnline(worker));
+					await dev.chain.trySend(dev.provider, dev.api.tx.providers.goOnline(worker));
 				}
 				return standings.now.value === 'Online';
 			},

@@ -12,9 +12,10 @@ import { promisify } from 'node:util';
 import { merkleizeMetadata } from '@polkadot-api/merkleize-metadata';
 import { u8aToHex } from '@polkadot/util';
 
-import { general, plain, send, submit, view } from '../lib/chain.mjs';
 import { Dev } from '../lib/dev.mjs';
+import { general } from '../lib/extrinsics.mjs';
 import { binary } from '../lib/node.mjs';
+import { plain } from '../lib/plain.mjs';
 
 const run = promisify(execFile);
 const ROOT = `0x${'ab'.repeat(32)}`;
@@ -27,16 +28,16 @@ let block;
 before(async () => {
 	dev = await Dev.start({ args: ['--dev', '--no-agents'], manual: true });
 	await dev.operators();
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	const { worker } = await dev.register();
 	const round = await dev.due(worker);
 	const attest = dev.attest(worker, round.index, ROOT, { key: dev.workerKey, seed: round.seed });
 	const bytes = general(api, attest);
 	const remark = api.tx.system.remarkWithEvent('0x1234');
-	await submit(api, bytes);
+	await chain.submit(bytes);
 	const [included] = await Promise.all([
 		watch.extrinsic(bytes, 'the attestation'),
-		send(api, dev.sudo, remark),
+		chain.send(dev.sudo, remark),
 	]);
 	block = { hash: included.hash, number: included.block, round: round.index, worker };
 });
@@ -124,7 +125,7 @@ test('polkadot-api generates its code, which reads blocks, events and views', as
 	assert.equal(read.name, 'GPU_H100_80GB_SXM');
 	assert.equal(read.classScore, 1_000);
 	assert.equal(read.memory, 80);
-	const { onDemand } = plain(await view(dev.api, 'Orders', 'price', [1], block.hash));
+	const { onDemand } = plain(await dev.chain.view('Orders', 'price', [1], block.hash));
 	assert.equal(read.price, BigInt(onDemand).toString());
 });
 
@@ -141,7 +142,7 @@ test('subxt reads blocks, events and a view', async () => {
 });
 
 test('a signature over the hash of the metadata is accepted, and one over another hash is refused', async () => {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	// As on a Ledger or Vault, the device signs the hash of the metadata that it was shown, mode 1.
 	const metadata = await api.call.metadata.metadataAtVersion(15);
 	const digest = merkleizeMetadata(metadata.unwrap().toHex(), { decimals: 18, tokenSymbol: 'KAI' }).digest();
@@ -154,9 +155,9 @@ test('a signature over the hash of the metadata is accepted, and one over anothe
 	};
 	const changed = Uint8Array.from(digest);
 	changed[0] ^= 1;
-	await assert.rejects(submit(api, await sign(u8aToHex(changed))), /1010: .*bad signature/);
+	await assert.rejects(chain.submit(await sign(u8aToHex(changed))), /1010: .*bad signature/);
 	const bytes = await sign(u8aToHex(digest));
-	await submit(api, bytes);
+	await chain.submit(bytes);
 	const { events } = await watch.extrinsic(bytes, 'the remark');
 	assert.ok(events.some(({ name }) => name === 'system.ExtrinsicSuccess'));
 	assert.ok(events.some(({ name }) => name === 'system.Remarked'));

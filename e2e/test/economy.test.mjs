@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { feePaid, plain, send, trySend, view } from '../lib/chain.mjs';
 import { Dev } from '../lib/dev.mjs';
+import { feePaid } from '../lib/extrinsics.mjs';
 import { KAI, member, membersPart } from '../lib/formulas.mjs';
+import { plain } from '../lib/plain.mjs';
 
 const COMMISSION = 200_000_000;
 const STAKE = 4_000n * KAI;
@@ -38,7 +39,7 @@ const untilEpoch = (index) =>
 	dev.watch.until(async () => (await epoch()) >= index, `epoch ${index}`, { blocks: 800 });
 
 test('licenses are sold with a discount, and the referrer earns its part', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const [{ account: referrer }] = dev.checkers;
 	const { purchase } = api.tx.licenses;
 	for (const [call, error] of [
@@ -47,10 +48,10 @@ test('licenses are sold with a discount, and the referrer earns its part', async
 		[purchase(1, dev.sudo.address), 'licenses.ReferrerWithoutLicense'],
 		[purchase(1_000_000, null), 'licenses.TooManyAtOnce'],
 	]) {
-		assert.equal((await trySend(api, buyer, call)).error, error);
+		assert.equal((await chain.trySend(buyer, call)).error, error);
 	}
 	const before = [await dev.free(buyer.address), await dev.free(referrer.address)];
-	const result = await send(api, buyer, purchase(2, referrer.address));
+	const result = await chain.send(buyer, purchase(2, referrer.address));
 	const { count, first, paid } = event(result, 'licenses.LicensePurchased');
 	assert.deepEqual([count, paid], [2, (2n * 2_600n * KAI * 95n) / 100n]);
 	const after = [await dev.free(buyer.address), await dev.free(referrer.address)];
@@ -58,44 +59,44 @@ test('licenses are sold with a discount, and the referrer earns its part', async
 	assert.equal(after[1] - before[1], paid / 10n);
 
 	// Wallets see them as items, and they cannot be transferred for a year.
-	const collection = plain(await view(api, 'Licenses', 'collection'));
+	const collection = plain(await chain.view('Licenses', 'collection'));
 	const item = plain(await api.query.nfts.item(collection, first));
 	assert.equal(item.owner, buyer.address);
 	const metadata = await api.query.nfts.itemMetadataOf(collection, first);
 	assert.match(metadata.unwrap().data.toUtf8(), new RegExp(`${first}`));
-	const moved = await trySend(api, buyer, api.tx.nfts.transfer(collection, first, referrer.address));
+	const moved = await chain.trySend(buyer, api.tx.nfts.transfer(collection, first, referrer.address));
 	assert.equal(moved.error, 'nfts.ItemLocked');
 });
 
 test('a license works for another, from the next round, until it is revoked', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const [, { account, operator }] = dev.checkers;
-	const license = plain(await view(api, 'Licenses', 'minted')) - 1;
+	const license = plain(await chain.view('Licenses', 'minted')) - 1;
 	const delegate = api.tx.checkers.delegateLicense(license, account.address);
-	assert.equal((await trySend(api, dev.sudo, delegate)).error, 'checkers.NotHolder');
-	const done = await send(api, buyer, delegate);
+	assert.equal((await chain.trySend(dev.sudo, delegate)).error, 'checkers.NotHolder');
+	const done = await chain.send(buyer, delegate);
 	const { activeFrom } = event(done, 'checkers.DelegationAccepted');
 	assert.ok((await dev.rounds()).every(({ index }) => index < activeFrom), 'not in a round that runs');
-	assert.equal((await trySend(api, buyer, delegate)).error, 'checkers.AlreadyDelegated');
+	assert.equal((await chain.trySend(buyer, delegate)).error, 'checkers.AlreadyDelegated');
 	const pool = { Checker: operator };
 	const shares = async () =>
-		plain(await view(api, 'Rewards', 'member', [pool, buyer.address]))?.shares ?? 0n;
+		plain(await chain.view('Rewards', 'member', [pool, buyer.address]))?.shares ?? 0n;
 	assert.equal(BigInt(await shares()), 1n);
-	await send(api, buyer, api.tx.checkers.revokeDelegation(license));
+	await chain.send(buyer, api.tx.checkers.revokeDelegation(license));
 	assert.equal(BigInt(await shares()), 0n);
-	const again = await trySend(api, buyer, api.tx.checkers.revokeDelegation(license));
+	const again = await chain.trySend(buyer, api.tx.checkers.revokeDelegation(license));
 	assert.equal(again.error, 'checkers.NotDelegated');
 });
 
 const state = {};
 
 test('a delegator shares the reward of whole epochs, by stake', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const { worker } = await dev.register();
 	state.worker = worker;
-	await send(api, dev.provider, api.tx.providers.setCommission(worker, COMMISSION));
-	await send(api, buyer, api.tx.providers.stake(worker, STAKE));
-	const least = await trySend(api, dev.sudo, api.tx.providers.stake(worker, 1));
+	await chain.send(dev.provider, api.tx.providers.setCommission(worker, COMMISSION));
+	await chain.send(buyer, api.tx.providers.stake(worker, STAKE));
+	const least = await chain.trySend(dev.sudo, api.tx.providers.stake(worker, 1));
 	assert.equal(least.error, 'providers.DelegationTooSmall');
 	await dev.check(worker);
 	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.value, 'Online');
@@ -112,25 +113,25 @@ test('a delegator shares the reward of whole epochs, by stake', async () => {
 	const { own } = plain(await api.query.providers.workers(worker)).pool;
 	const part = membersPart(idleReward, COMMISSION, { eligible: STAKE, owner: own });
 	const pool = { Worker: worker };
-	const claimable = plain(await view(api, 'Rewards', 'claimable_by', [pool, buyer.address]));
+	const claimable = plain(await chain.view('Rewards', 'claimable_by', [pool, buyer.address]));
 	const before = await dev.free(buyer.address);
-	const claimed = await send(api, buyer, api.tx.rewards.claimDelegation(pool));
+	const claimed = await chain.send(buyer, api.tx.rewards.claimDelegation(pool));
 	const { amount } = event(claimed, 'rewards.DelegationClaimed');
 	assert.equal(amount, member([part], STAKE));
 	assert.equal(amount, claimable);
 	assert.equal(await dev.free(buyer.address), before + amount - feePaid(claimed));
-	const again = await trySend(api, buyer, api.tx.rewards.claimDelegation(pool));
+	const again = await chain.trySend(buyer, api.tx.rewards.claimDelegation(pool));
 	assert.equal(again.error, 'rewards.NothingToClaim');
 
-	const owner = await send(api, dev.provider, api.tx.rewards.claimWorker(worker));
+	const owner = await chain.send(dev.provider, api.tx.rewards.claimWorker(worker));
 	assert.equal(event(owner, 'rewards.WorkerClaimed').amount, idleReward - part);
 });
 
 test('vKAI is redeemed at once for a quarter of its value, and the rest is forfeited', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const [{ account }] = dev.checkers;
-	await send(api, account, api.tx.rewards.claimChecker());
-	const vkai = async () => plain(await view(api, 'Rewards', 'vkai', [account.address]));
+	await chain.send(account, api.tx.rewards.claimChecker());
+	const vkai = async () => plain(await chain.view('Rewards', 'vkai', [account.address]));
 	const all = await vkai();
 	assert.ok(all > KAI);
 	const redeem = (amount, term) => api.tx.rewards.redeem(amount, term);
@@ -139,27 +140,27 @@ test('vKAI is redeemed at once for a quarter of its value, and the rest is forfe
 		[redeem(all + 1n, 'Days180'), 'rewards.InsufficientVKai'],
 		[api.tx.rewards.withdrawRedemption(7), 'rewards.UnknownRedemption'],
 	]) {
-		assert.equal((await trySend(api, account, call)).error, error);
+		assert.equal((await chain.trySend(account, call)).error, error);
 	}
-	const started = event(await send(api, account, redeem(KAI, 'Days30')), 'rewards.RedemptionStarted');
+	const started = event(await chain.send(account, redeem(KAI, 'Days30')), 'rewards.RedemptionStarted');
 	assert.deepEqual([started.amount, started.pays], [KAI, KAI / 4n]);
 	assert.equal(await vkai(), all - KAI);
-	const early = await trySend(api, account, api.tx.rewards.withdrawRedemption(started.id));
+	const early = await chain.trySend(account, api.tx.rewards.withdrawRedemption(started.id));
 	assert.equal(early.error, 'rewards.RedemptionNotDue');
 });
 
 test('a slash takes from all parts of a pool, and the pot gets the amount', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const { worker } = state;
 	const { slash, unstake, withdrawUnbonded } = api.tx.providers;
-	assert.equal((await trySend(api, buyer, slash(worker, 'Three'))).error, 'BadOrigin');
+	assert.equal((await chain.trySend(buyer, slash(worker, 'Three'))).error, 'BadOrigin');
 	const record = plain(await api.query.providers.workers(worker));
-	await send(api, buyer, unstake(worker, STAKE / 2n));
+	await chain.send(buyer, unstake(worker, STAKE / 2n));
 	assert.equal(
-		(await trySend(api, buyer, withdrawUnbonded(worker))).error,
+		(await chain.trySend(buyer, withdrawUnbonded(worker))).error,
 		'providers.NothingToWithdraw',
 	);
-	const result = await send(api, dev.sudo, api.tx.sudo.sudo(slash(worker, 'Three')));
+	const result = await chain.send(dev.sudo, api.tx.sudo.sudo(slash(worker, 'Three')));
 	const taken = event(result, 'providers.Slashed');
 	assert.equal(taken.own, record.pool.own);
 	assert.equal(taken.delegated + taken.unbonding, STAKE);

@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { general, submit } from '../lib/chain.mjs';
 import { Dev, GOOD } from '../lib/dev.mjs';
+import { general } from '../lib/extrinsics.mjs';
 import { KAI } from '../lib/formulas.mjs';
 
 const ROOT = `0x${'cd'.repeat(32)}`;
@@ -21,7 +21,7 @@ after(async () => {
 });
 
 test('an attestation comes before a hundred operational calls with tips', async () => {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	const { worker } = await dev.register();
 	const round = await dev.due(worker);
 	const flooder = dev.keys.pair('//Bob');
@@ -31,10 +31,10 @@ test('an attestation comes before a hundred operational calls with tips', async 
 	const reveal = api.tx.popw.reveal(0, round.index, 0, votes, ROOT, null);
 	for (let index = 0; index < FLOOD; index += 1) {
 		const signed = await reveal.signAsync(flooder, { nonce: first + index, tip: KAI });
-		await submit(api, signed.toHex());
+		await chain.submit(signed.toHex());
 	}
 	const { workerKey: key } = dev;
-	await submit(api, general(api, dev.attest(worker, round.index, ROOT, { key, seed: round.seed })));
+	await chain.submit(general(api, dev.attest(worker, round.index, ROOT, { key, seed: round.seed })));
 	const multiplier = async () => (await api.query.transactionPayment.nextFeeMultiplier()).toBigInt();
 	const before = await multiplier();
 	const next = watch.last + 1;

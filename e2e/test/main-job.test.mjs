@@ -8,9 +8,9 @@ import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { plain, trySend, view } from '../lib/chain.mjs';
 import { Dev } from '../lib/dev.mjs';
 import { emissionUpTo, hardware } from '../lib/formulas.mjs';
+import { plain } from '../lib/plain.mjs';
 import { checkRewards } from '../lib/rewards.mjs';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/dev.sh', import.meta.url));
@@ -128,25 +128,25 @@ test('the totals of the epochs agree with the events', async () => {
 });
 
 test('rewards cannot be claimed twice, nor by others', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const ends = () => dev.watch.all('rewards.EpochEnded').length;
 	const before = ends();
-	const again = await trySend(api, dev.provider, api.tx.rewards.claimWorker(worker));
+	const again = await chain.trySend(dev.provider, api.tx.rewards.claimWorker(worker));
 	// A further epoch may have ended since, with more to claim.
 	assert.ok(again.error === 'rewards.NothingToClaim' || ends() > before || before > 1, again.error);
-	const other = await trySend(api, dev.sudo, api.tx.rewards.claimWorker(worker));
+	const other = await chain.trySend(dev.sudo, api.tx.rewards.claimWorker(worker));
 	assert.equal(other.error, 'rewards.NotOwner');
-	const nobody = await trySend(api, dev.sudo, api.tx.rewards.claimChecker());
+	const nobody = await chain.trySend(dev.sudo, api.tx.rewards.claimChecker());
 	assert.equal(nobody.error, 'rewards.NothingToClaim');
 	const pool = { Checker: dev.checkers[0].operator };
-	const stranger = await trySend(api, dev.sudo, api.tx.rewards.claimDelegation(pool));
+	const stranger = await chain.trySend(dev.sudo, api.tx.rewards.claimDelegation(pool));
 	assert.equal(stranger.error, 'rewards.NothingToClaim');
 });
 
 test('the remaining emission is the schedule less the emitted amount', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const header = await api.rpc.chain.getHeader();
-	const left = await view(api, 'Rewards', 'emission_left', [], header.hash);
+	const left = await chain.view('Rewards', 'emission_left', [], header.hash);
 	assert.equal(left.toBigInt(), emissionUpTo(31_536_000) - emissionUpTo(header.number.toNumber()));
 });
 

@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 
 import { TypeRegistry } from '@polkadot/types';
 
-import { Keys } from '../lib/chain.mjs';
+import { Keys } from '../lib/keys.mjs';
 import { freePort } from '../lib/net.mjs';
 import { Node, binary } from '../lib/node.mjs';
 

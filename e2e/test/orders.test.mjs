@@ -11,10 +11,11 @@ import { after, before, test } from 'node:test';
 import { u8aToHex } from '@polkadot/util';
 import { blake2AsU8a } from '@polkadot/util-crypto';
 
-import { feePaid, plain, send, trySend, view } from '../lib/chain.mjs';
 import { Dev, MODEST, workload } from '../lib/dev.mjs';
 import { Connection, Engine, kaisar } from '../lib/engine.mjs';
+import { feePaid } from '../lib/extrinsics.mjs';
 import { KAI, part, unitPrice, used } from '../lib/formulas.mjs';
+import { plain } from '../lib/plain.mjs';
 
 const IMAGE = 'localhost/kaisar-web:1';
 const REQUIREMENT = {
@@ -54,7 +55,7 @@ function event(result, name) {
 }
 
 /** Returns an order's record. */
-const order = async (id) => plain(await view(dev.api, 'Orders', 'order', [id])).order;
+const order = async (id) => plain(await dev.chain.view('Orders', 'order', [id])).order;
 
 /** Returns the name of an order's state. */
 async function stateOf(id) {
@@ -68,12 +69,12 @@ const heldFor = async (who) => {
 		.filter(({ id }) => id.Orders !== undefined)
 		.reduce((sum, { amount }) => sum + BigInt(amount), 0n);
 };
-const credits = async () => plain(await view(dev.api, 'Orders', 'credits', [customer.address]));
+const credits = async () => plain(await dev.chain.view('Orders', 'credits', [customer.address]));
 
 /** Returns the price of an hour now for the four cores of the lowest tier, by the formula and with the
  * prices and workers on chain. */
 async function priceNow() {
-	const reference = plain(await view(dev.api, 'Orders', 'price_book', [0, 1]))[0][1].reference;
+	const reference = plain(await dev.chain.view('Orders', 'price_book', [0, 1]))[0][1].reference;
 	const { online, rented } = plain(await dev.api.query.providers.totalsByClass(0));
 	return 4n * unitPrice(BigInt(reference), { idle: online, rented });
 }
@@ -81,7 +82,7 @@ async function priceNow() {
 /** Waits until the worker has passed its due checks, and can be matched. */
 const idle = (worker) =>
 	dev.watch.until(
-		async () => plain(await view(dev.api, 'Providers', 'worker', [worker])).listed,
+		async () => plain(await dev.chain.view('Providers', 'worker', [worker])).listed,
 		`worker ${worker} listed`,
 		{ blocks: 200 },
 	);
@@ -116,7 +117,7 @@ test('a machine is verified, and has a price', async () => {
 });
 
 test('an order over polkadot.js is matched, deployed and confirmed, fee-less', async () => {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	await idle(state.worker);
 	const quote = await client('quote', '--class', 'none', '--hours', '2');
 	assert.equal(quote.idle_workers, 1, 'machines without GPUs are counted by their CPU tier');
@@ -124,13 +125,13 @@ test('an order over polkadot.js is matched, deployed and confirmed, fee-less', a
 	state.price = await priceNow();
 	const place = (hours, limit) =>
 		api.tx.orders.placeOrder(REQUIREMENT, workload(IMAGE), hours, 'OnDemand', limit, 0, state.key.public);
-	const dear = await trySend(api, customer, place(2, 2n * state.price - 1n));
+	const dear = await chain.trySend(customer, place(2, 2n * state.price - 1n));
 	assert.equal(dear.error, 'orders.PriceAboveLimit');
 	assert.equal(await heldFor(customer), 0n);
 
 	const before = await dev.free(customer.address);
 	const since = watch.events.length;
-	const placed = await send(api, customer, place(2, 2n * state.price));
+	const placed = await chain.send(customer, place(2, 2n * state.price));
 	const { order: id } = event(placed, 'orders.OrderPlaced');
 	state.order = id;
 	assert.equal(await heldFor(customer), 2n * state.price);
@@ -171,10 +172,10 @@ test('the page is reached through the tunnel, and only with the client key', asy
 });
 
 test('a customer that lost its key sets another, and the old one is refused', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const old = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
 	state.key = await clientKey('new');
-	await send(api, customer, api.tx.orders.setClientKey(state.order, state.key.public));
+	await chain.send(customer, api.tx.orders.setClientKey(state.order, state.key.public));
 	// The agent learns of it with the next blocks.
 	assert.notEqual((await old.exited).code, 0, old.output);
 	const connection = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
@@ -183,10 +184,10 @@ test('a customer that lost its key sets another, and the old one is refused', as
 });
 
 test('the order is extended at the current price', async () => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	state.dearer = await priceNow();
 	assert.ok(state.dearer > state.price, 'all machines of the class are rented now');
-	const stranger = await trySend(api, dev.provider, api.tx.orders.extendOrder(state.order, 1, 10n * KAI));
+	const stranger = await chain.trySend(dev.provider, api.tx.orders.extendOrder(state.order, 1, 10n * KAI));
 	assert.equal(stranger.error, 'orders.NotCustomer');
 	await client('extend', `${state.order}`, '--hours', '1');
 	assert.equal(await heldFor(customer), 2n * state.price + state.dearer);
@@ -195,11 +196,11 @@ test('the order is extended at the current price', async () => {
 });
 
 test('the canceled order costs an hour, and the rest becomes credits', async () => {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	const provider = await dev.free(dev.provider.address);
 	const since = watch.events.length;
 	const { startedAt } = await order(state.order);
-	const canceled = await send(api, customer, api.tx.orders.cancelOrder(state.order));
+	const canceled = await chain.send(customer, api.tx.orders.cancelOrder(state.order));
 	assert.equal(await stateOf(state.order), 'Closing');
 	const closed = await watch.event('orders.OrderClosed', (e) => e.order === state.order, { blocks: 120, since });
 	assert.equal(closed.data.reason, 'Cancelled');

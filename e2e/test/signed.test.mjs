@@ -7,8 +7,10 @@ import { after, before, test } from 'node:test';
 
 import { stringCamelCase } from '@polkadot/util';
 
-import { bare, connect, feePaid, general, plain, send, submit, trySend, view } from '../lib/chain.mjs';
+import { Chain } from '../lib/chain.mjs';
 import { Dev, GOOD } from '../lib/dev.mjs';
+import { bare, feePaid, general } from '../lib/extrinsics.mjs';
+import { plain } from '../lib/plain.mjs';
 
 const ROOT = `0x${'ab'.repeat(32)}`;
 const OURS = ['Providers', 'Licenses', 'Checkers', 'Popw', 'Rewards', 'Orders'];
@@ -178,8 +180,8 @@ test('chain properties, constants and storage can be read by name', async () => 
 });
 
 test('a second client connects while the first works', async () => {
-	const other = await connect(dev.node.url);
-	assert.equal(other.genesisHash.toHex(), dev.genesis);
+	const other = await Chain.connect(dev.node.url);
+	assert.equal(other.api.genesisHash.toHex(), dev.genesis);
 	await other.disconnect();
 });
 
@@ -187,8 +189,8 @@ const state = {};
 
 /** Sends all cases at once, and checks the error of each: `[signer, call, error]`. */
 async function fail(...cases) {
-	const { api } = dev;
-	const found = await Promise.all(cases.map(([signer, call]) => trySend(api, signer, call)));
+	const { chain } = dev;
+	const found = await Promise.all(cases.map(([signer, call]) => chain.trySend(signer, call)));
 	for (const [index, [, call, expected]] of cases.entries()) {
 		const { args, method, section } = call.method;
 		const what = `${section}.${method}(${args.slice(0, 3).join(', ')})`;
@@ -200,7 +202,7 @@ async function fail(...cases) {
 }
 
 test('a round is driven entirely by signed extrinsics', async (t) => {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	const [one, two, three] = dev.checkers;
 	let round;
 
@@ -221,7 +223,7 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 			[dev.provider, dev.attest(worker + 1, round.index, ROOT), 'popw.UnknownWorker'],
 			[dev.provider, dev.attest(worker, round.index + 1_000, ROOT), 'popw.UnknownRound'],
 		);
-		const done = await send(api, dev.provider, attest);
+		const done = await chain.send(dev.provider, attest);
 		assert.ok(feePaid(done) > 0n, 'a signed attestation pays its fee');
 		const { data } = done.events.find(({ name }) => name === 'popw.Attested');
 		assert.equal(data.worker, worker);
@@ -264,9 +266,9 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 			],
 		);
 		await Promise.all([
-			send(api, one.account, dev.commit(mine)),
-			send(api, two.account, dev.commit(copied)),
-			send(api, three.account, dev.commit(good)),
+			chain.send(one.account, dev.commit(mine)),
+			chain.send(two.account, dev.commit(copied)),
+			chain.send(three.account, dev.commit(good)),
 		]);
 	});
 
@@ -291,8 +293,8 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 
 	await t.test('good votes stand, bad ones among them are skipped and counted', async () => {
 		const [first, third] = await Promise.all([
-			send(api, one.account, dev.reveal(mine)),
-			send(api, three.account, dev.reveal(good)),
+			chain.send(one.account, dev.reveal(mine)),
+			chain.send(three.account, dev.reveal(good)),
 		]);
 		const [counted, other] = [first, third].map(
 			({ events }) => events.find(({ name }) => name === 'popw.Revealed').data,
@@ -318,12 +320,12 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 });
 
 test('the pool refuses fee-less calls that would fail', async (t) => {
-	const { api } = dev;
+	const { api, chain } = dev;
 	const { worker } = state;
 	const [one] = dev.checkers;
 	const refused = async (bytes, what) => {
 		await assert.rejects(
-			submit(api, bytes),
+			chain.submit(bytes),
 			// "Invalid Transaction" or "Unknown Transaction Validity"; any other message means that the
 			// bytes were not even decoded.
 			({ message }) => /^(1010|1011): /.test(message) || assert.fail(`${what}: ${message}`),
@@ -345,7 +347,7 @@ test('the pool refuses fee-less calls that would fail', async (t) => {
 		const early = dev.batch(one.operator, round.index, [[worker, GOOD]]);
 		await refused(general(api, dev.commit(early, { key: one.key, seed })), 'commit too early');
 		const owner = await dev.free(dev.provider.address);
-		await submit(api, general(api, good));
+		await chain.submit(general(api, good));
 		await dev.watch.event('popw.Attested', (e) => e.worker === worker && e.round === round.index);
 		assert.equal(await dev.free(dev.provider.address), owner, 'it costs nothing');
 		const other = `0x${'cd'.repeat(32)}`;
@@ -372,7 +374,7 @@ test('the pool refuses fee-less calls that would fail', async (t) => {
 		await refused(general(api, dev.commit({ ...batch, operator: 4_000 }, { key: one.key, seed })), 'unknown operator');
 		await refused(general(api, dev.reveal(batch, { key: one.key, seed })), 'reveal too early');
 		for (const { batch: own, checker } of state.batches) {
-			await submit(api, general(api, dev.commit(own, { key: checker.key, seed })));
+			await chain.submit(general(api, dev.commit(own, { key: checker.key, seed })));
 		}
 		for (const { checker } of state.batches) {
 			await dev.watch.event(
@@ -393,7 +395,7 @@ test('the pool refuses fee-less calls that would fail', async (t) => {
 			'changed vote',
 		);
 		for (const { batch: own, checker } of state.batches) {
-			await submit(api, general(api, dev.reveal(own, { key: checker.key, seed })));
+			await chain.submit(general(api, dev.reveal(own, { key: checker.key, seed })));
 		}
 		const closed = await dev.watch.event(
 			'popw.CheckClosed',
@@ -405,23 +407,23 @@ test('the pool refuses fee-less calls that would fail', async (t) => {
 });
 
 test('a due worker that does not attest is found offline, once, by anyone', async () => {
-	const { api, watch } = dev;
+	const { api, chain, watch } = dev;
 	const { worker } = state;
 	const [, two] = dev.checkers;
 	const round = await dev.due(worker);
 	const report = api.tx.popw.reportAbsent(worker, round.index);
-	assert.equal((await trySend(api, two.account, report)).error, 'popw.WrongPhase');
+	assert.equal((await chain.trySend(two.account, report)).error, 'popw.WrongPhase');
 	await dev.phase(round, 2);
 	const before = await dev.free(two.account.address);
-	const done = await trySend(api, two.account, report);
+	const done = await chain.trySend(two.account, report);
 	const { data } = await watch.event('popw.AbsentReported', (e) => e.worker === worker);
 	if (done.error === null) {
 		assert.equal(data.reporter, two.account.address);
 		assert.ok((await dev.free(two.account.address)) >= before, 'a true report costs nothing');
 	}
-	const again = await trySend(api, two.account, report);
+	const again = await chain.trySend(two.account, report);
 	assert.ok(again.error, 'once');
 	const info = plain(await api.query.providers.workers(worker));
 	assert.equal(info.standings.now.value, 'Offline');
-	assert.equal((await view(api, 'Popw', 'is_due', [worker, round.index])).isTrue, false);
+	assert.equal((await chain.view('Popw', 'is_due', [worker, round.index])).isTrue, false);
 });

@@ -7,7 +7,7 @@ import { TypeRegistry } from '@polkadot/types';
 import { u8aConcat, u8aToHex } from '@polkadot/util';
 import { blake2AsHex, cryptoWaitReady, decodeAddress, signatureVerify } from '@polkadot/util-crypto';
 
-import { Keys, appLink } from '../lib/chain.mjs';
+import { appLink } from '../lib/chain.mjs';
 import {
 	BOOST_ONE,
 	CHECKER_ONE,
@@ -28,6 +28,7 @@ import {
 	score,
 	share,
 } from '../lib/formulas.mjs';
+import { Keys } from '../lib/keys.mjs';
 import * as scale from '../lib/scale.mjs';
 
 const registry = new TypeRegistry();

@@ -39,7 +39,7 @@ pub trait KaisarApi {
 /// Timeout of a DHT lookup for a user.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// Implementation of [`KaisarApi`].
+/// Implementation of `KaisarApi`.
 struct Kaisar(Addresses);
 
 #[async_trait]

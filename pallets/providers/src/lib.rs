@@ -8,7 +8,7 @@
 //! - **Provider**: an account that owns workers. **Worker**: one machine of a provider, identified by its
 //!   number.
 //! - **Claim**: the hardware that the provider declares ([`WorkerSpec`]). **Profile**: the hardware that a
-//!   committee verified ([`Profile`](kaisar_primitives::Profile)).
+//!   committee verified ([`Profile`]).
 //! - **Mark**, or *forced*: the spot round in which a worker is due once. If a census starts in the same
 //!   block, an idle worker is due in the census instead, whose check is then full and uses up the mark.
 //! - **Pending time**: rented blocks since the last proof. They are worth nothing before a check proves

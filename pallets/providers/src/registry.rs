@@ -1,5 +1,5 @@
 //! The registry as other pallets see it: [`WorkerRegistry`] for all of them, [`Pools`] for Rewards. Reports
-//! of Popw are in [`checks`](crate::checks), those of Orders in [`market`](crate::market).
+//! of Popw are in [`checks`], those of Orders in [`market`].
 
 use super::*;
 use kaisar_primitives::{PoolTerms, PoolValue, Pools, WorkerCounts, WorkerInfo, WorkerRegistry};

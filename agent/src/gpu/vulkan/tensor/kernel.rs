@@ -247,7 +247,7 @@ impl Code {
 		Ok(())
 	}
 
-	/// Computes the row and column, within a block, of an invocation's `at`-th element: see [`place`].
+	/// Computes the row and column, within a block, of an invocation's `at`-th element: see `place`.
 	fn place(&mut self, known: &Known, at: u32) -> Result<(Word, Word)> {
 		let columns = self.plan.depth / self.plan.element();
 		let index = self.plus(known.me, at * self.plan.invocations())?;
