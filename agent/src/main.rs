@@ -69,7 +69,7 @@ struct Run {
 	data_dir: PathBuf,
 	#[command(flatten)]
 	network: NetworkArgs,
-	/// Seconds after which a worker that serves nothing is found offline.
+	/// Seconds to wait for a worker's receipt and roots. Without them, it is found offline.
 	#[arg(long, default_value_t = 60, overrides_with = "patience")]
 	patience: u64,
 	/// Speed of this machine's own line, in Mb/s. A checker measures at a time only as many workers as the
@@ -88,14 +88,14 @@ struct Run {
 
 #[derive(Args)]
 struct NetworkArgs {
-	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. The firewall must pass it.
+	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. Open it in the firewall.
 	#[arg(long, default_value_t = PROVIDER_PORT, overrides_with = "port")]
 	port: u16,
-	/// Address and port of the only socket, in place of --port on all interfaces.
+	/// Address and port of a single socket, instead of --port on all interfaces.
 	#[arg(long, value_name = "IP:PORT")]
 	bind: Option<SocketAddr>,
-	/// Public address of this agent that no interface has: behind 1:1 NAT or a forwarded port. Repeatable.
-	/// The port is the agent's own unless given.
+	/// Public address of this agent if no interface has it: behind 1:1 NAT or a forwarded port. Repeatable.
+	/// Without a port, it has the agent's own.
 	#[arg(long, value_name = "IP[:PORT]", value_parser = external)]
 	external_address: Vec<SocketAddr>,
 	/// Relay for agents behind NAT; the agent uses only the relays named here. Repeatable (default: none).
@@ -104,7 +104,7 @@ struct NetworkArgs {
 	/// Do not ask the gateway to forward a port by UPnP, NAT-PMP or PCP.
 	#[arg(long, overrides_with = "no_port_mapping")]
 	no_port_mapping: bool,
-	/// Publish private and loopback addresses too, and dial those of others: for networks of your own.
+	/// Publish private and loopback addresses too, and dial those of others: for private networks.
 	#[arg(long, overrides_with = "publish_private")]
 	publish_private: bool,
 }
@@ -146,7 +146,7 @@ struct ContainerArgs {
 	/// /var/run/docker.sock and /run/podman/podman.sock).
 	#[arg(long, value_name = "SOCKET", overrides_with_all = ["engine", "no_engine"])]
 	engine: Option<PathBuf>,
-	/// Run no containers: this machine is not for rent. The last of this and --engine counts.
+	/// Run no containers: this machine is not for rent. If --engine is given too, the last one counts.
 	#[arg(long, overrides_with_all = ["engine", "no_engine"])]
 	no_engine: bool,
 	/// The engine's network for containers. With `host`, a container reaches every service that listens on

@@ -24,7 +24,7 @@ Exit codes:
   6  timeout, or the order was closed while the command waited
   7  the wallet, a key file or a password cannot be used";
 
-/// Rents machines on Kaisar, and provides machines to it.
+/// Rents machines on the Kaisar network, and puts machines on it.
 #[derive(Parser, Debug)]
 #[command(name = "kaisar", version, about, after_help = NOTES, max_term_width = 110)]
 pub struct Cli {
@@ -77,10 +77,10 @@ pub struct WalletArgs {
 	/// Wallet file (default: ~/.config/kaisar/wallet.json).
 	#[arg(long, global = true, env = "KAISAR_WALLET", value_name = "FILE")]
 	pub wallet: Option<PathBuf>,
-	/// Secret key in place of a wallet, e.g. //Alice. For development: others on this machine can see it.
+	/// Secret key instead of a wallet, e.g. //Alice. For development: others on this machine can see it.
 	#[arg(long, global = true, value_name = "SECRET")]
 	pub suri: Option<String>,
-	/// File with the wallet's password. Without it, KAISAR_PASSWORD is used, or the password is asked for.
+	/// File with the wallet's password (default: KAISAR_PASSWORD if it is set, otherwise a prompt).
 	#[arg(long, global = true, value_name = "FILE")]
 	pub password_file: Option<PathBuf>,
 }
@@ -140,11 +140,11 @@ pub enum Command {
 		/// Relay to use if the agent's address record names it. Repeatable (default: none).
 		#[arg(long, value_name = "URL")]
 		relay_url: Vec<RelayUrl>,
-		/// Dial private and loopback addresses too, for a chain on this machine or in this network.
+		/// Dial private and loopback addresses too, for a chain on this machine or network.
 		#[arg(long)]
 		private_addresses: bool,
 	},
-	/// Reports that an order's machine or container does not respond. It is checked, for a bond.
+	/// Reports that an order's machine or container does not respond. It holds a bond, and a check follows.
 	Report {
 		/// Number of the order.
 		order: u32,
@@ -158,7 +158,7 @@ pub enum Command {
 		/// Number of the order.
 		order: u32,
 	},
-	/// Registers this or another machine as a worker. Fills its plot first if the agent's data is here.
+	/// Registers this or another machine as a worker. Fills its plot first if it finds the agent's data.
 	Register(Register),
 	/// Shows an account's balance, credits, workers and claimable rewards, or one worker.
 	Status {
@@ -220,7 +220,7 @@ pub enum Command {
 		#[arg(value_name = "KAI")]
 		most: Kai,
 	},
-	/// Sets the part of a worker's reward that all its stakers share, its owner included.
+	/// Sets the part of a worker's reward that all its stakers share, including its owner.
 	SetCommission {
 		/// Number of the worker.
 		worker: u32,

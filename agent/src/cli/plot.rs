@@ -50,7 +50,7 @@ pub struct PlotArgs {
 	/// Disk to claim, in GB (default: what `detect` claims). The plot takes 7/8 of it, or 20 GB less.
 	#[arg(long, value_name = "GB")]
 	disk_gb: Option<u32>,
-	/// Hash of the chain's first block, since the plot belongs to one chain (default: asked from the node).
+	/// Hash of the chain's first block, since the plot belongs to one chain (default: the node's answer).
 	#[arg(long, value_name = "HASH")]
 	genesis: Option<H256>,
 	/// URL of the node to ask for the chain.
@@ -59,7 +59,7 @@ pub struct PlotArgs {
 	/// Size of the only group, in MiB: `Bench.disk_mib` of a development chain.
 	#[arg(long, value_name = "MIB", hide = true)]
 	group_mib: Option<u32>,
-	/// Number of groups, whatever is claimed: for tests.
+	/// Number of groups, regardless of the claim: for tests.
 	#[arg(long, hide = true, conflicts_with = "disk_gb")]
 	groups: Option<u32>,
 }

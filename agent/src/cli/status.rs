@@ -35,7 +35,7 @@ pub struct StatusArgs {
 	/// `BASE-PATH/chains/CHAIN/agents/NAME`.
 	#[arg(long, required_unless_present = "url", conflicts_with = "url")]
 	data_dir: Option<PathBuf>,
-	/// Base URL of the agent's HTTP service, in place of the data folder.
+	/// Base URL of the agent's HTTP service, instead of the data folder.
 	#[arg(long, requires = "token_file")]
 	url: Option<String>,
 	/// File with the bearer token, with `--url`.

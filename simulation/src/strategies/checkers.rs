@@ -36,7 +36,7 @@ fn some(network: &Network) -> Vec<u32> {
 
 /// An operator that votes that every worker is online and as it claims, without checking it. Its checks cost
 /// it no bandwidth and no time. At a worker that nobody reaches it dissents, or gets a strike if it is
-/// alone. Bounded by dissent and strikes (`docs/popw.md`, *What votes come to*; `docs/checkers.md`, *Strikes
+/// alone. Bounded by dissent and strikes (`docs/popw.md`, *What votes decide*; `docs/checkers.md`, *Strikes
 /// and bans*).
 struct Lazy {
 	operators: Vec<u32>,

@@ -17,7 +17,7 @@ use pallet_providers::Call;
 
 /// An owner that serves the agents of three operators of a committee, and saves the bandwidth for the
 /// others. Bounded by the need for more than half of the size: a dead or dissenting seat leaves it without
-/// consensus and unpaid (`docs/popw.md`, *What votes come to*).
+/// consensus and unpaid (`docs/popw.md`, *What votes decide*).
 struct Picky {
 	machine: WorkerSpec,
 }
