@@ -54,7 +54,7 @@ test('one command leaves a report of all that a GPU has to show', async () => {
 test('what is missing is named', async () => {
 	await assert.rejects(run('--built', tmpdir()), ({ code, stderr }) => {
 		assert.equal(code, 1);
-		assert.match(stderr, /has no kaisar-agent and gpu-bench/);
+		assert.match(stderr, /does not contain kaisar-agent and gpu-bench/);
 		assert.match(stderr, /gpu-check\.sh build FOLDER/);
 		return true;
 	});
