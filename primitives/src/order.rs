@@ -14,7 +14,8 @@ pub type TemplateId = u32;
 
 /// Maximum length of an image reference, in bytes.
 pub const MAX_IMAGE: u32 = 255;
-/// Maximum hours of an order, extensions included: a year.
+/// Maximum hours of an order, extensions included: a year. Agents keep a container for that and a
+/// week at most.
 pub const MAX_HOURS: u32 = 8_760;
 /// Minimum hours of an order with the plan for a month: 30 days.
 const MONTH_HOURS: u32 = 30 * 24;

@@ -38,7 +38,8 @@ pub const LATEST: Duration = Duration::from_secs(20);
 /// Latest arrival of the disk's root: 4,000 reads per second.
 pub const DISK_LATEST: Duration = Duration::from_secs(12);
 /// Share of the reference's pace, and of the planned window, that a GPU must reach to show a class, in
-/// percent.
+/// percent. A busy GPU of the class runs at 89 and keeps it; with a lower share a GPU would need less than
+/// 1.45 times the reference's pace to show two.
 pub const SHARE: u64 = 85;
 
 /// Ratio of a line's speed to the measured rate: up to a tenth of a line goes to headers, to the other

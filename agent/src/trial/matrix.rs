@@ -50,7 +50,8 @@ pub struct Size {
 }
 
 impl Size {
-	/// Maximum number of GPUs of a worker.
+	/// Maximum number of GPUs of a worker. A checker receives openings of 5.5 MB for each, and the half of
+	/// its memory that large ones may take has room for six workers with 16.
 	pub const MAX_GPUS: usize = 16;
 
 	/// Returns the maximum number of matrices of n × n bytes in a window: a walk addresses all lines by 32

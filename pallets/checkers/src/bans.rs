@@ -37,7 +37,8 @@ pub const MOST_STRIKES: usize = 10;
 /// at that time. So all strikes are stored for as long as they matter, and annulling one leaves exactly the
 /// ban that would be in force without it.
 pub const MAX_STRIKES: u32 = 16;
-/// Maximum number of votes stored with a strike.
+/// Maximum number of votes stored with a strike, which bounds its record. All that are stored have to be
+/// annulled.
 pub const MAX_SERVED: u32 = 4;
 
 /// A lone vote "online": the worker, and the key with which its agent can prove that it answered.

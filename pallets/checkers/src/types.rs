@@ -11,6 +11,8 @@ use scale_info::TypeInfo;
 /// The number of licenses in a page of the license → operator table.
 pub const PAGE_SIZE: u32 = 256;
 /// The number of consecutive rounds with seats and without a reveal after which an operator is put offline.
+/// A restart that costs a round or two leaves it in the draw; one that is gone leaves no more seats empty
+/// after three.
 pub const MAX_MISSED_ROUNDS: u8 = 3;
 
 /// The rounds in which a license works for an operator: `from ≤ round < until`.

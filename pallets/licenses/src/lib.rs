@@ -90,7 +90,7 @@ use frame_system::{RawOrigin, pallet_prelude::*};
 use kaisar_primitives::{LicenseId, LicenseInfo, MAX_PAGE};
 use sp_runtime::traits::{AccountIdConversion, EnsureAdd, StaticLookup};
 
-/// Maximum number of licenses ever minted.
+/// Maximum number of licenses ever minted, a term of the network's sale.
 pub const SUPPLY: u32 = 29_998;
 /// The name of the collection.
 pub const COLLECTION_NAME: &str = "Kaisar Checker Node License";
@@ -98,9 +98,10 @@ pub const COLLECTION_NAME: &str = "Kaisar Checker Node License";
 /// at least this.
 pub const MAX_METADATA: u32 = 128;
 
-/// Maximum number of licenses in one purchase.
+/// Maximum number of licenses in one purchase, so that its weight is bounded.
 pub const MAX_PURCHASE: u32 = 100;
-/// Maximum number of accounts that one call puts on the whitelist, or takes off it.
+/// Maximum number of accounts that one call puts on the whitelist, or takes off it, so that its weight is
+/// bounded.
 pub const MAX_LISTED: u32 = 1_000;
 
 /// Balances of [`Config::Payment`].

@@ -14,7 +14,8 @@ use sp_runtime::{
 	traits::{EnsureAdd, EnsureAddAssign},
 };
 
-/// Maximum number of segments in which an order is bought: the first, and one for each extension.
+/// Maximum number of segments in which an order is bought: the first, and one for each extension. Each has
+/// prices of its own in the order's record, whose size is bounded.
 pub const MAX_SEGMENTS: u32 = 8;
 /// Orders in a page of the agenda.
 pub const AGENDA_PAGE: u32 = 64;

@@ -5,11 +5,12 @@ use kaisar_primitives::{GpuClass, Profile, WorkerSpec};
 
 /// The number of GPUs of a worker that has any.
 pub const GPUS: RangeInclusive<u8> = 1..=16;
-/// Maximum hardware threads of a claim.
+/// Maximum hardware threads of a claim: more than a machine has, and far more than the highest tier, beyond
+/// which no trial shows anything.
 pub const MAX_CPU_CORES: u16 = 1_024;
-/// Maximum memory of a claim, in GB.
+/// Maximum memory of a claim, in GB, for the same reason.
 pub const MAX_MEMORY_GB: u32 = 24_576;
-/// Maximum disk of a claim, in GB.
+/// Maximum disk of a claim, in GB, for the same reason.
 pub const MAX_DISK_GB: u32 = 1_048_576;
 
 /// Returns whether a worker can have this number of GPUs of the class.

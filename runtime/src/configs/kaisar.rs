@@ -41,7 +41,8 @@ parameter_types! {
 	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
 	/// Deposit for an operator's record, on hold until the record is removed.
 	pub const RecordDeposit: Balance = KAI;
-	/// Blocks after minting in which a license cannot be transferred: a year.
+	/// Blocks after minting in which a license cannot be transferred: a year. Counted in blocks,
+	/// since licenses that are minted at genesis have no time of day.
 	pub const LicenseLock: BlockNumber = 365 * DAYS;
 	/// Minimum amount of a redemption, in units of vKAI.
 	pub const MinRedemption: Balance = KAI;

@@ -22,13 +22,13 @@ pub mod dynamic_params {
 		#[codec(index = 0)]
 		pub static RegistrationFee: Balance = 10 * KAI;
 		/// Minimum stake of a worker's owner, for any worker, in KAI units. With it an identity has
-		/// something to lose.
+		/// something to lose: 8 KAI, if a census finds it absent after four hours.
 		///
 		/// Limits: at most the supply; with more, slashes could not be applied.
 		#[codec(index = 1)]
 		pub static BaseStake: Balance = 500 * KAI;
 		/// Further minimum stake for each GPU and point of its class score, in KAI units. Whoever claims an
-		/// H100 stakes for an H100.
+		/// H100 stakes for an H100: 2,500 KAI with the base.
 		///
 		/// Limits: at most the supply; with more, slashes could not be applied.
 		#[codec(index = 2)]
@@ -39,7 +39,8 @@ pub mod dynamic_params {
 		/// Limits: none; at 0 no stake boosts, and an owner may reach its minimum above it.
 		#[codec(index = 3)]
 		pub static MaxStake: Balance = 50_000 * KAI;
-		/// Duration of unbonding, in blocks. It outlasts checks and deferred slashes.
+		/// Duration of unbonding, in blocks: a week. It outlasts checks, at most 6.3 h in a census of 10⁶
+		/// workers, and deferred slashes, two days and one more in which to apply them.
 		///
 		/// Limits: at least the deferral of slashes and a day, at most a year; a longer one would hold stake
 		/// for ever.
@@ -99,7 +100,7 @@ pub mod dynamic_params {
 		/// Limits: 1 to 15, the seats in a check's record.
 		#[codec(index = 3)]
 		pub static CommitteeSize: u8 = 5;
-		/// Work in a trial.
+		/// Work in a trial. 0 is full size; only with the sizes of production are times and sizes evidence.
 		///
 		/// Limits: `n` 64 to 16,384, a power of two; `turns` at most 2²⁰; `stages` and `reads` 1 to 2²⁰;
 		/// sizes in MiB at most the claim; `bandwidth_secs` at most 24, since a window and its votes have
@@ -202,7 +203,8 @@ pub mod dynamic_params {
 		/// Limits: 1 to 32; half of a hook's weight has to do for a match.
 		#[codec(index = 3)]
 		pub static MatchDraws: u32 = 8;
-		/// Bond of a report that a machine does not serve, in KAI units. A false report costs something.
+		/// Bond of a report that a machine does not serve, in KAI units. A false report costs something,
+		/// and its victim gets it.
 		///
 		/// Limits: none; a customer who cannot pay it is refused.
 		#[codec(index = 4)]
@@ -227,7 +229,8 @@ pub mod dynamic_params {
 		/// Limits: at least 1, at most a day; the agenda looks again.
 		#[codec(index = 7)]
 		pub static ClosingTimeout: BlockNumber = 150;
-		/// Time for which a closed order can be looked up, in blocks.
+		/// Time for which a closed order can be looked up, in blocks: a week. Its record outlives what the
+		/// customer paid for, so it is not kept for longer than programs need to see the end.
 		///
 		/// Limits: at least 1, at most a year, which is the longest order.
 		#[codec(index = 8)]
