@@ -169,7 +169,14 @@ pub async fn worker(context: &Context, id: u32) -> Result<()> {
 			)
 			.add(
 				"Price floor",
-				format!("{} per GPU-hour", kai(worker.price_floor)),
+				format!(
+					"{} per {}-hour",
+					kai(worker.price_floor),
+					match worker.spec.gpu_class {
+						0 => "core",
+						_ => "GPU",
+					}
+				),
 			)
 			.text();
 		if let Some(mine) = mine.filter(|mine| !mine.is_empty()) {

@@ -198,7 +198,8 @@ struct Constant {
 
 /// The numbers that a file names, without those of its tests.
 fn constants_of(text: &str) -> Vec<Constant> {
-	const NUMBERS: [&str; 19] = [
+	const NUMBERS: [&str; 20] = [
+		"Share",
 		"u8",
 		"u16",
 		"u32",
@@ -219,9 +220,12 @@ fn constants_of(text: &str) -> Vec<Constant> {
 		"Weight",
 		"Perquintill",
 	];
-	let text = text
-		.find("#[cfg(test)]\nmod ")
-		.map_or(text, |tests| &text[..tests]);
+	// Tests in the same file are at its end.
+	let tests = text.match_indices("#[cfg(test)]\nmod ").find(|(at, found)| {
+		let name = &text[at + found.len()..];
+		name.lines().next().is_some_and(|line| line.ends_with('{'))
+	});
+	let text = tests.map_or(text, |(at, _)| &text[..at]);
 	let (mut doc, mut follows) = (Vec::<String>::new(), String::new());
 	let mut all = Vec::new();
 	let mut lines = text.lines().map(str::trim);
@@ -240,8 +244,8 @@ fn constants_of(text: &str) -> Vec<Constant> {
 			.strip_prefix("const ");
 		let declared = declared.and_then(|rest| rest.split_once(": "));
 		let Some((name, rest)) = declared.filter(|(name, _)| {
-			name.chars()
-				.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+			name.starts_with(|first: char| first.is_ascii_uppercase())
+				&& name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 		}) else {
 			doc.clear();
 			follows.clear();

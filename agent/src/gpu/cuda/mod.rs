@@ -100,7 +100,8 @@ struct Base {
 	fill: Kernel,
 	tree: Kernel,
 	walk: Kernel,
-	reads: Kernel,
+	/// For measurements only: a GPU is used without it, too.
+	reads: Option<Kernel>,
 	gather: Kernel,
 	copy: Kernel,
 }
@@ -127,7 +128,7 @@ impl Cuda {
 				fill: around.kernel("fill", THREADS, 0)?,
 				tree: around.kernel("tree", LEAVES, 32 * LEAVES + 16)?,
 				walk: around.kernel("walk", LANE * LANES, 0)?,
-				reads: around.kernel("reads", LANE * LANES, 0)?,
+				reads: around.kernel("reads", LANE * LANES, 0).ok(),
 				gather: around.kernel("gather", PARTS, 0)?,
 				copy: around.kernel("copy", THREADS, 0)?,
 			},

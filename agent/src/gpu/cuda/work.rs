@@ -362,7 +362,8 @@ impl Backend for Cuda {
 
 	fn reads(&self, memory: &Memory, times: u32) -> Option<Result<u64, DeviceError>> {
 		let z = memory.trial.x[0].start();
-		let once = |_| self.walk_over(&self.base.reads, memory, z, 0..memory.matrices);
+		let kernel = self.base.reads.as_ref()?;
+		let once = |_| self.walk_over(kernel, memory, z, 0..memory.matrices);
 		let all = (0..times).try_for_each(once);
 		let bytes = u64::from(YARDSTICK_READS) * memory.matrix() * u64::from(times);
 		Some(all.map(|()| bytes))
