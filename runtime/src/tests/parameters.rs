@@ -221,10 +221,12 @@ fn constants_of(text: &str) -> Vec<Constant> {
 		"Perquintill",
 	];
 	// Tests in the same file are at its end.
-	let tests = text.match_indices("#[cfg(test)]\nmod ").find(|(at, found)| {
-		let name = &text[at + found.len()..];
-		name.lines().next().is_some_and(|line| line.ends_with('{'))
-	});
+	let tests = text
+		.match_indices("#[cfg(test)]\nmod ")
+		.find(|(at, found)| {
+			let name = &text[at + found.len()..];
+			name.lines().next().is_some_and(|line| line.ends_with('{'))
+		});
 	let text = tests.map_or(text, |(at, _)| &text[..at]);
 	let (mut doc, mut follows) = (Vec::<String>::new(), String::new());
 	let mut all = Vec::new();
