@@ -325,8 +325,6 @@ async fn status(State(about): State<Arc<About>>, Scale(()): Scale<()>) -> Respon
 		version: env!("CARGO_PKG_VERSION").into(),
 		agent: about.peer.key(),
 		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
-		// Part of the protocol, but the agent sees no blocks.
-		seen: None,
 		clock_ms: wall_ms(),
 	})
 	.into_response()

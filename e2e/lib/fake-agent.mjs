@@ -124,11 +124,11 @@ export class FakeAgent {
 			'/v1/round': () => new Uint8Array(),
 			// No claims
 			'/v1/seats': () => Uint8Array.of(0),
-			// AgentStatus { version, agent, gpus, seen, clock_ms }
+			// AgentStatus { version, agent, gpus, clock_ms }
 			'/v1/status': () => {
 				const clock = Buffer.alloc(8);
 				clock.writeBigUInt64LE(BigInt(Date.now()));
-				const start = [compact(4), Buffer.from('fake'), new Uint8Array(32), Uint8Array.of(0, 0)];
+				const start = [compact(4), Buffer.from('fake'), new Uint8Array(32), Uint8Array.of(0)];
 				return u8aConcat(...start, clock);
 			},
 		}[request.url];

@@ -1116,7 +1116,6 @@ mod tests {
 			version: "1".into(),
 			agent: ed25519::Public::from_raw([1; 32]),
 			gpus: 0,
-			seen: None,
 			clock_ms: 1,
 		};
 		let mut good = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();

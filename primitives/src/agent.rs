@@ -383,8 +383,6 @@ pub struct AgentStatus {
 	pub agent: AgentKey,
 	/// The number of GPUs that it can use.
 	pub gpus: u8,
-	/// The last block that it was told of, if any.
-	pub seen: Option<BlockNumber>,
 	/// Its machine's clock, in milliseconds since 1970.
 	pub clock_ms: u64,
 }
