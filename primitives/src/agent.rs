@@ -5,8 +5,8 @@
 //! that restarts simply asks again.
 
 use crate::{
-	AgentKey, AgentSignature, BenchParams, BlockNumber, CheckerKey, ClientKey, DeployFailure,
-	OperatorId, OrderId, RoundIndex, Verdict, WorkerId, WorkerSpec,
+	AgentKey, AgentSignature, BenchParams, CheckerKey, ClientKey, DeployFailure, OperatorId,
+	OrderId, RoundIndex, Verdict, WorkerId, WorkerSpec,
 };
 use alloc::{string::String, vec::Vec};
 use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
