@@ -155,7 +155,7 @@ mod tests {
 		assert!(guests.refusal(&[3; 32]).unwrap().contains("list"));
 		assert_eq!(guests.refusal(&[1; 32]), None);
 		assert_eq!(guests.refusal(&[2; 32]), None);
-		assert!(guests.refusal(&[2; 32]).unwrap().contains("full"));
+		assert!(guests.refusal(&[2; 32]).unwrap().contains("maximum number"));
 		std::fs::write(&file, "ab").unwrap();
 		let refused = Guests::new(1, Some(file)).unwrap_err().to_string();
 		assert!(refused.starts_with("line 1 of"), "{refused}");
