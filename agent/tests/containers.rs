@@ -175,7 +175,9 @@ fn deployment(order: u32, image: &str) -> Deployment {
 	Deployment {
 		order,
 		image: image.into(),
-		port: None,
+		args: Vec::new(),
+		env: Vec::new(),
+		ports: Vec::new(),
 		capabilities: Vec::new(),
 		client: pair(50).public(),
 		limits: ContainerLimits::default(),

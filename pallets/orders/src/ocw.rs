@@ -12,7 +12,7 @@ use alloc::{
 use codec::Encode;
 use kaisar_primitives::{
 	BlockNumber, Checks, DeployFailure, HOURS, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
-	WorkerKey, WorkerRegistry,
+	WorkerKey, WorkerRegistry, WorkloadItems,
 	agent::{
 		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
 	},
@@ -161,7 +161,9 @@ fn deployment<T: Config>(
 	Some(Deployment {
 		order: id,
 		image: String::from_utf8_lossy(&run.image).into_owned(),
-		port: run.ports.first().copied(),
+		args: texts(&run.args),
+		env: texts(&run.env),
+		ports: run.ports.to_vec(),
 		capabilities: run
 			.capabilities
 			.iter()
@@ -180,6 +182,14 @@ fn deployment<T: Config>(
 				.saturating_add(GRACE),
 		),
 	})
+}
+
+/// Returns arguments or variables as texts. Orders with others are refused when they are placed.
+fn texts(items: &WorkloadItems) -> Vec<String> {
+	items
+		.iter()
+		.map(|item| String::from_utf8_lossy(item).into_owned())
+		.collect()
 }
 
 /// Submits the state of an order's container, if that changes the order.
