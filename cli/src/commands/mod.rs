@@ -107,7 +107,6 @@ pub async fn run(cli: Cli) -> Result<()> {
 		Command::Close { order } => orders::close(context, order).await,
 		Command::Connect {
 			order,
-			port,
 			listen,
 			client_key,
 			relay_url,
@@ -117,7 +116,7 @@ pub async fn run(cli: Cli) -> Result<()> {
 				private: private_addresses,
 				relays: relay_url,
 			};
-			connect::connect(context, order, port, listen, client_key.as_deref(), rule).await
+			connect::connect(context, order, &listen, client_key.as_deref(), rule).await
 		}
 		Command::Register(register) => providers::register(context, &register).await,
 		Command::Status {
