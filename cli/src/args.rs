@@ -4,6 +4,7 @@ use crate::{
 	amount::{Kai, Share},
 	classes,
 	types::{Arch, Cuda, Image, Issue, Plan, Region, Requirement, WorkerSpec},
+	workload::Container,
 };
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -99,7 +100,7 @@ pub enum Command {
 	Order(Order),
 	/// Lists orders, or shows one.
 	Orders {
-		/// Number of the order to show.
+		/// Number of the order to show, with what its container runs.
 		order: Option<u32>,
 		/// List this account's orders instead of the wallet's.
 		#[arg(long, value_name = "ADDRESS", value_parser = account, conflicts_with = "order")]
@@ -334,6 +335,8 @@ pub struct Order {
 	/// OCI image to run, e.g. docker.io/library/nginx:1.27, or template:ID from the chain's list.
 	pub image: Image,
 	#[command(flatten)]
+	pub container: Container,
+	#[command(flatten)]
 	pub machine: Machine,
 	#[command(flatten)]
 	pub term: Term,
@@ -515,7 +518,7 @@ impl std::str::FromStr for Listen {
 }
 
 /// Parses a TCP port of a container, as `8080` or `8080/tcp`.
-fn tcp_port(text: &str) -> Result<u16, String> {
+pub fn tcp_port(text: &str) -> Result<u16, String> {
 	let number = match text.split_once('/') {
 		None | Some((_, "tcp")) => text.trim_end_matches("/tcp"),
 		Some((_, "udp")) => {
@@ -605,6 +608,9 @@ mod tests {
 			"kaisar quote --class 11 --region Germany",
 			"kaisar order --class 11",
 			"kaisar order nginx --class 11 --max-price 1e3",
+			"kaisar order nginx --class 11 --port 8080/udp",
+			"kaisar order nginx --class 11 --port 0",
+			"kaisar order nginx --class 11 --deploy-minutes soon",
 			"kaisar orders 1 --all",
 			"kaisar connect 1 --listen localhost",
 			"kaisar connect 1 --listen 127.0.0.1:0=0",

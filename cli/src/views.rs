@@ -9,7 +9,7 @@ use crate::{
 	failure::Result,
 	types::{
 		Balances, Delegation, DelegationPage, KeyTimeline, Order, Plan, PoolId, Quote, Requirement,
-		Unbonding, Worker,
+		Template, Unbonding, Worker,
 	},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -60,6 +60,11 @@ pub async fn orders_of(at: &BlockState, account: AccountId32) -> Result<Vec<Orde
 			None => return Ok(orders),
 		}
 	}
+}
+
+/// `Orders.template`: a template of the chain's list.
+pub async fn template(at: &BlockState, template: u32) -> Result<Option<Template>> {
+	at.view("Orders", "template", (template,)).await
 }
 
 /// `Providers.worker`: a worker.

@@ -6,6 +6,7 @@ mod orders;
 mod plot;
 mod providers;
 mod status;
+mod templates;
 mod wallets;
 
 use crate::{
