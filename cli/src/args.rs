@@ -98,6 +98,14 @@ pub enum Command {
 	},
 	/// Rents a machine and starts a container on it.
 	Order(Order),
+	/// Lists the chain's templates, or describes one. `kaisar order template:ID` orders it.
+	Templates {
+		/// Number of the template to describe.
+		template: Option<u32>,
+		/// Document with the template's name and text; the chain has only its hash, which must match.
+		#[arg(long, value_name = "FILE", requires = "template")]
+		metadata: Option<PathBuf>,
+	},
 	/// Lists orders, or shows one.
 	Orders {
 		/// Number of the order to show, with what its container runs.
@@ -612,6 +620,8 @@ mod tests {
 			"kaisar order nginx --class 11 --port 0",
 			"kaisar order nginx --class 11 --deploy-minutes soon",
 			"kaisar orders 1 --all",
+			"kaisar templates nginx",
+			"kaisar templates --metadata file",
 			"kaisar connect 1 --listen localhost",
 			"kaisar connect 1 --listen 127.0.0.1:0=0",
 			"kaisar connect 1 --listen 127.0.0.1:0=22/udp",

@@ -94,6 +94,11 @@ pub async fn run(cli: Cli) -> Result<()> {
 	match cli.command {
 		Command::Quote { machine, term } => orders::quote(context, &machine, term).await,
 		Command::Order(order) => orders::order(context, &order).await,
+		Command::Templates {
+			template: Some(id),
+			metadata,
+		} => templates::show(context, id, metadata.as_deref()).await,
+		Command::Templates { .. } => templates::list(context).await,
 		Command::Orders {
 			order: Some(order), ..
 		} => orders::show(context, order).await,
