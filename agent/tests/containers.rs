@@ -181,6 +181,7 @@ fn deployment(order: u32, image: &str) -> Deployment {
 		capabilities: Vec::new(),
 		client: pair(50).public(),
 		limits: ContainerLimits::default(),
+		answer_ms: None,
 		serve_ms: None,
 		keep_ms: 600_000,
 	}
@@ -403,6 +404,25 @@ async fn a_container_gets_its_arguments_its_environment_and_its_ports() {
 		assert_eq!(of("GREETING"), ["a=b"]);
 		assert_eq!(of("NVIDIA_VISIBLE_DEVICES"), ["void"]);
 	}
+}
+
+#[tokio::test]
+async fn an_order_can_give_its_container_more_time_to_answer() {
+	let engine = Engine::start();
+	let mut settings = engine.settings();
+	settings.timeouts.healthy = Duration::ZERO;
+	let node = Node::new(settings);
+	let agent = node.agent().await;
+	let (failure, _) = node
+		.failed(&agent, &deployment(1, "localhost/kaisar-deaf:1"))
+		.await;
+	assert_eq!(failure, DeployFailure::Unhealthy);
+	let mut patient = deployment(2, "localhost/kaisar-deaf:1");
+	patient.answer_ms = Some(4_000);
+	let since = Instant::now();
+	let (failure, _) = node.failed(&agent, &patient).await;
+	assert_eq!(failure, DeployFailure::Unhealthy);
+	assert!(since.elapsed() >= Duration::from_secs(4));
 }
 
 #[tokio::test]

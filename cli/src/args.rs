@@ -340,7 +340,8 @@ impl Term {
 /// An order to place.
 #[derive(Args, Debug)]
 pub struct Order {
-	/// OCI image to run, e.g. docker.io/library/nginx:1.27, or template:ID from the chain's list.
+	/// OCI image to run, e.g. docker.io/nginxinc/nginx-unprivileged:1.27, or template:ID of the chain's
+	/// list.
 	pub image: Image,
 	#[command(flatten)]
 	pub container: Container,

@@ -31,11 +31,11 @@ pub struct Container {
 	#[arg(long, value_name = "FILE")]
 	env_file: Vec<PathBuf>,
 	/// TCP port of the container that `kaisar connect` leads to (default: those that the image exposes).
-	/// Repeatable, up to 8; the first must answer, unless the image has a health check.
+	/// Repeatable, up to 8; the first must answer, since checks ask it. Public on the chain.
 	#[arg(long = "port", value_name = "PORT", value_parser = tcp_port)]
 	ports: Vec<u16>,
-	/// Minutes in which the image must be pulled and the container answer, 15 to 120 and at most the hours
-	/// (default: the chain's).
+	/// Minutes for the pull and the container's first answer, 15 to 120 and at most the hours (default: the
+	/// chain's, and five minutes from the container's start to its answer).
 	#[arg(long, value_name = "MINUTES")]
 	deploy_minutes: Option<u16>,
 }

@@ -316,6 +316,9 @@ pub struct Deployment {
 	pub client: ClientKey,
 	/// The container's limits.
 	pub limits: ContainerLimits,
+	/// Milliseconds until the container must have answered, if the order sets its own deadline. Otherwise
+	/// the agent's timeout holds.
+	pub answer_ms: Option<u64>,
 	/// Milliseconds until the customer's time ends and it can no longer connect; `None` while the time has
 	/// not begun.
 	pub serve_ms: Option<u64>,

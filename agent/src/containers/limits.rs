@@ -358,6 +358,7 @@ mod tests {
 			capabilities: Vec::new(),
 			client: ed25519::Public::default(),
 			limits,
+			answer_ms: None,
 			serve_ms: None,
 			keep_ms: 1,
 		}

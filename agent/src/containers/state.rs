@@ -75,7 +75,7 @@ pub struct Timeouts {
 	pub stalled: Duration,
 	/// A whole pull.
 	pub pull: Duration,
-	/// Silence of a running container.
+	/// Silence of a running container, unless its order sets a deadline.
 	pub healthy: Duration,
 	/// Time from the agent's start to the removal of containers that no request named.
 	pub unclaimed: Duration,
@@ -132,6 +132,8 @@ pub(super) struct DesiredState {
 	pub keep_until: u64,
 	/// End of the customer's time, by [`now_ms`].
 	pub serve_until: Option<u64>,
+	/// End of the time for the container's first answer, by [`now_ms`], if the order sets it.
+	pub answer_by: Option<u64>,
 	/// The container ran once.
 	pub ran: bool,
 	/// Final state, once the order has ended or failed here.
@@ -327,6 +329,9 @@ impl DesiredState {
 			worker,
 			keep_until: 0,
 			serve_until: None,
+			answer_by: deployment
+				.answer_ms
+				.map(|ms| now_ms() + ms.min(MAX_KEEP_MS)),
 			ran: false,
 			ended,
 			deployment,
@@ -458,6 +463,7 @@ mod tests {
 				capabilities: Vec::new(),
 				client: ed25519::Public::default(),
 				limits: ContainerLimits::default(),
+				answer_ms: None,
 				serve_ms: None,
 				keep_ms: 1,
 			};

@@ -530,7 +530,8 @@ impl Task<'_> {
 			self.run.answers = Some(now);
 		} else {
 			let overdue = started.elapsed() > self.shared.settings.timeouts.healthy;
-			if overdue && !desired.ran {
+			let has_time = desired.answer_by.is_some_and(|by| now_ms() < by);
+			if overdue && !desired.ran && !has_time {
 				return Ok(self.fail(
 					DeployFailure::Unhealthy,
 					"the container runs, but neither its health check nor its first port answers",

@@ -200,7 +200,8 @@ pub fn order_over(order: &Order) -> Failure {
 					 later",
 				),
 				CloseReason::ImageFailed => failure.advise(
-					"check the image's name, that its container keeps running, and that it answers on its port",
+					"check the image's name and arguments, that its container keeps running, and that it answers on \
+					 its first port (--port); --deploy-minutes gives it more time",
 				),
 				CloseReason::Exited => {
 					failure.advise("order an image whose main process does not end by itself")

@@ -157,6 +157,8 @@ fn deployment<T: Config>(
 		OrderState::Closing => (Some(0), 0),
 		_ => (None, order.deploy_by.saturating_sub(now)),
 	};
+	let answer = (order.state == OrderState::Deploying && order.deploy_blocks != 0)
+		.then(|| order.deploy_by.saturating_sub(now));
 	let millis = |blocks: BlockNumber| u64::from(blocks).saturating_mul(MILLISECS_PER_BLOCK);
 	Some(Deployment {
 		order: id,
@@ -176,6 +178,7 @@ fn deployment<T: Config>(
 			memory_gb: info.spec.memory_gb,
 			disk_gb: info.spec.disk_gb,
 		},
+		answer_ms: answer.map(millis),
 		serve_ms: serve.map(millis),
 		keep_ms: millis(
 			keep.saturating_add(Pallet::<T>::closing_timeout())

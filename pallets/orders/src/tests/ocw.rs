@@ -169,6 +169,7 @@ fn plain() -> Deployment {
 			gpus: 1,
 			..Default::default()
 		},
+		answer_ms: None,
 		serve_ms: None,
 		keep_ms: u64::from(DEADLINE + TIMEOUT + 24 * HOURS) * 12_000,
 	}
@@ -258,6 +259,27 @@ fn the_agent_gets_the_whole_workload() {
 		};
 		assert_eq!(node.work(deployment, ContainerState::Starting), None);
 	}
+}
+
+#[test]
+fn an_order_with_its_own_deadline_gives_the_container_until_then() {
+	let mut node = Node::new(Workload {
+		deploy_blocks: 100,
+		..workload()
+	});
+	let deployment = Deployment {
+		answer_ms: Some(100 * 12_000),
+		keep_ms: u64::from(100 + TIMEOUT + 24 * HOURS) * 12_000,
+		..plain()
+	};
+	assert_eq!(node.work(deployment, ContainerState::Starting), None);
+	node.ext.execute_with(|| confirm(0));
+	let deployment = Deployment {
+		serve_ms: Some(u64::from(HOURS) * 12_000),
+		keep_ms: u64::from(HOURS + TIMEOUT + 24 * HOURS) * 12_000,
+		..plain()
+	};
+	assert_eq!(node.work(deployment, ContainerState::Running), None);
 }
 
 #[test]
