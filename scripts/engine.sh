@@ -28,6 +28,8 @@ usage() {
 		         localhost/kaisar-broken:1   has a command that does not exist
 		         localhost/kaisar-deaf:1     runs, and never listens on its port
 		         localhost/kaisar-portless:1 runs, and exposes no port
+		         localhost/kaisar-tell:1     on each port of $PORTS (PORT) serves a page that names the port, its
+		                                     arguments under /arguments, and its environment under /environment
 
 		Needs root and busybox-static; Podman needs podman, runc and netavark, Docker needs docker.io.
 
@@ -164,7 +166,7 @@ make_rootfs() {
 	rm -rf "$rootfs"
 	mkdir -p "$rootfs/bin" "$rootfs/tmp" "$rootfs/www/cgi-bin"
 	cp /bin/busybox "$rootfs/bin/busybox"
-	for name in sh cat httpd nc nslookup sleep touch; do ln -s busybox "$rootfs/bin/$name"; done
+	for name in sh cat env httpd mkdir nc nslookup sleep touch; do ln -s busybox "$rootfs/bin/$name"; done
 	printf 'a page of kaisar-web\n' >"$rootfs/www/index.html"
 	cat >"$rootfs/www/cgi-bin/self" <<-'CGI'
 		#!/bin/sh
@@ -191,14 +193,27 @@ make_rootfs() {
 		if [ "$starts" -eq 2 ]; then exec sleep 100000; fi
 		exec httpd -f -p "$1" -h /www
 	SH
+	cat >"$rootfs/bin/tell" <<-'SH'
+		#!/bin/sh
+		# Serves its arguments, one a line, and its environment on each port of $PORTS.
+		for port in $PORTS; do
+			mkdir -p "/tmp/www/$port"
+			cd "/tmp/www/$port"
+			printf 'port %s\n' "$port" >index.html
+			printf '%s\n' "$@" >arguments
+			env >environment
+			httpd -p "$port" -h .
+		done
+		exec sleep 100000
+	SH
 	chmod -R a+rx "$rootfs"
 }
 
-# Makes an image of the folder: `import NAME COMMAND [PORT]`, with the command in JSON.
+# Makes an image of the folder: `import NAME COMMAND [PORT [CHANGE …]]`, with the command in JSON.
 import() {
 	local changes=("CMD $2")
 	if [[ -n "${3:-}" ]]; then changes+=("EXPOSE $3"); fi
-	tar -C "$DIR/rootfs" -c . | engine_import "localhost/$1:1" "${changes[@]}"
+	tar -C "$DIR/rootfs" -c . | engine_import "localhost/$1:1" "${changes[@]}" "${@:4}"
 }
 
 make_images() {
@@ -211,6 +226,8 @@ make_images() {
 	import kaisar-broken '["/bin/no-such-command"]' "$port"
 	import kaisar-deaf '["/bin/sleep", "100000"]' "$port"
 	import kaisar-portless '["/bin/sleep", "100000"]'
+	import kaisar-tell '["own", "arguments"]' "$port" 'ENTRYPOINT ["/bin/tell"]' "ENV PORTS=$port" 'ENV GREETING=image' \
+		'ENV NVIDIA_MOFED=enabled'
 	rm -rf "$DIR/rootfs"
 }
 

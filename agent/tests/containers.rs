@@ -175,10 +175,13 @@ fn deployment(order: u32, image: &str) -> Deployment {
 	Deployment {
 		order,
 		image: image.into(),
-		port: None,
+		args: Vec::new(),
+		env: Vec::new(),
+		ports: Vec::new(),
 		capabilities: Vec::new(),
 		client: pair(50).public(),
 		limits: ContainerLimits::default(),
+		answer_ms: None,
 		serve_ms: None,
 		keep_ms: 600_000,
 	}
@@ -344,6 +347,85 @@ async fn an_order_is_deployed_serves_and_goes() {
 }
 
 #[tokio::test]
+async fn a_container_gets_its_arguments_its_environment_and_its_ports() {
+	let engine = Engine::start();
+	let node = Node::new(engine.settings());
+	let agent = node.agent().await;
+	let lines = async |address: SocketAddr, path: &str| -> Vec<String> {
+		let page = node.page(address, path).await.unwrap();
+		page.lines().map(str::to_owned).collect()
+	};
+	let all_ports =
+		|order: u32| -> Vec<(u16, SocketAddr)> { agent.containers().served(order).unwrap().ports };
+
+	// Without any, those of the image.
+	let image = "localhost/kaisar-tell:1";
+	let address = node.running(&agent, &deployment(1, image)).await;
+	assert_eq!(all_ports(1), [(engine.port, address)]);
+	assert_eq!(lines(address, "/arguments").await, ["own", "arguments"]);
+	let environment = lines(address, "/environment").await;
+	assert!(environment.contains(&"GREETING=image".into()));
+	assert!(
+		environment.contains(&"NVIDIA_MOFED=disabled".into()),
+		"an image opens no device: {environment:?}"
+	);
+
+	// If containers share the machine's network, these are ports of the machine.
+	let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+	let mut ports = free.map(|listener| listener.local_addr().unwrap().port());
+	// The order's first port is not the lowest.
+	ports.sort_by_key(|port| std::cmp::Reverse(*port));
+	let mut order = deployment(2, image);
+	order.args = ["--model", "two words", ""].map(String::from).to_vec();
+	order.env = vec![
+		"GREETING=first".into(),
+		// The first port listens last, so all do when it answers.
+		format!("PORTS={} {}", ports[1], ports[0]),
+		"GREETING=a=b".into(),
+		"NVIDIA_VISIBLE_DEVICES=all".into(),
+	];
+	order.ports = ports.to_vec();
+	node.running(&agent, &order).await;
+	let served = all_ports(2);
+	let numbers: Vec<u16> = served.iter().map(|(port, _)| *port).collect();
+	assert_eq!(numbers, ports);
+	for (port, address) in served {
+		assert_eq!(lines(address, "/").await, [format!("port {port}")]);
+		let arguments = lines(address, "/arguments").await;
+		assert_eq!(arguments, ["--model", "two words", ""]);
+		let environment = lines(address, "/environment").await;
+		let of = |name: &str| -> Vec<&str> {
+			let values = environment.iter().filter_map(|line| line.split_once('='));
+			values
+				.filter(|(other, _)| *other == name)
+				.map(|(_, value)| value)
+				.collect()
+		};
+		assert_eq!(of("GREETING"), ["a=b"]);
+		assert_eq!(of("NVIDIA_VISIBLE_DEVICES"), ["void"]);
+	}
+}
+
+#[tokio::test]
+async fn an_order_can_give_its_container_more_time_to_answer() {
+	let engine = Engine::start();
+	let mut settings = engine.settings();
+	settings.timeouts.healthy = Duration::ZERO;
+	let node = Node::new(settings);
+	let agent = node.agent().await;
+	let (failure, _) = node
+		.failed(&agent, &deployment(1, "localhost/kaisar-deaf:1"))
+		.await;
+	assert_eq!(failure, DeployFailure::Unhealthy);
+	let mut patient = deployment(2, "localhost/kaisar-deaf:1");
+	patient.answer_ms = Some(4_000);
+	let since = Instant::now();
+	let (failure, _) = node.failed(&agent, &patient).await;
+	assert_eq!(failure, DeployFailure::Unhealthy);
+	assert!(since.elapsed() >= Duration::from_secs(4));
+}
+
+#[tokio::test]
 async fn a_container_has_its_limits_and_no_privileges() {
 	let engine = Engine::start();
 	let node = Node::new(engine.settings());
@@ -474,6 +556,13 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		assert_eq!(found, ImageUnavailable);
 		assert!(message.contains(says), "{message}");
 	}
+	let mut ports = of("localhost/kaisar-web:1");
+	ports.ports = vec![80, 80];
+	let (found, message) = node.failed(&agent, &ports).await;
+	assert!(
+		found == Unhealthy && message.contains("none twice"),
+		"{message}"
+	);
 	let mut gpus = of("localhost/kaisar-web:1");
 	gpus.limits.gpus = 1;
 	let (found, message) = node.failed(&agent, &gpus).await;

@@ -4,6 +4,7 @@ use crate::{
 	amount::{Kai, Share},
 	classes,
 	types::{Arch, Cuda, Image, Issue, Plan, Region, Requirement, WorkerSpec},
+	workload::Container,
 };
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -97,9 +98,17 @@ pub enum Command {
 	},
 	/// Rents a machine and starts a container on it.
 	Order(Order),
+	/// Lists the chain's templates, or describes one. `kaisar order template:ID` orders it.
+	Templates {
+		/// Number of the template to describe.
+		template: Option<u32>,
+		/// Document with the template's name and text; the chain has only its hash, which must match.
+		#[arg(long, value_name = "FILE", requires = "template")]
+		metadata: Option<PathBuf>,
+	},
 	/// Lists orders, or shows one.
 	Orders {
-		/// Number of the order to show.
+		/// Number of the order to show, with what its container runs.
 		order: Option<u32>,
 		/// List this account's orders instead of the wallet's.
 		#[arg(long, value_name = "ADDRESS", value_parser = account, conflicts_with = "order")]
@@ -124,16 +133,14 @@ pub enum Command {
 		/// Number of the order.
 		order: u32,
 	},
-	/// Forwards a local port to the order's container, until the order ends or Ctrl-C is pressed.
+	/// Forwards local ports to the order's container, until the order ends or Ctrl-C is pressed.
 	Connect {
 		/// Number of the order.
 		order: u32,
-		/// Port of the container (default: the port that the image exposes).
-		#[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-		port: Option<u16>,
-		/// Local address to listen on; port 0 takes any free port.
-		#[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
-		listen: SocketAddr,
+		/// Local address to listen on, and the container's port that it leads to (default: the order's
+		/// first). Local port 0 takes any free port. Repeatable.
+		#[arg(long, value_name = "IP:PORT[=PORT]", default_value = "127.0.0.1:0")]
+		listen: Vec<Listen>,
 		/// File with the client key that the order was placed with (default: the wallet's client key).
 		#[arg(long, value_name = "FILE")]
 		client_key: Option<PathBuf>,
@@ -333,8 +340,11 @@ impl Term {
 /// An order to place.
 #[derive(Args, Debug)]
 pub struct Order {
-	/// OCI image to run, e.g. docker.io/library/nginx:1.27, or template:ID from the chain's list.
+	/// OCI image to run, e.g. docker.io/nginxinc/nginx-unprivileged:1.27, or template:ID of the chain's
+	/// list.
 	pub image: Image,
+	#[command(flatten)]
+	pub container: Container,
 	#[command(flatten)]
 	pub machine: Machine,
 	#[command(flatten)]
@@ -492,6 +502,45 @@ impl Hardware {
 	}
 }
 
+/// A local address to listen on, and the container's port that it leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listen {
+	/// The local address.
+	pub at: SocketAddr,
+	/// The container's port; without one, the order's first.
+	pub port: Option<u16>,
+}
+
+impl std::str::FromStr for Listen {
+	type Err = String;
+
+	fn from_str(text: &str) -> Result<Self, String> {
+		let (at, port) = match text.split_once('=') {
+			Some((at, port)) => (at, Some(tcp_port(port)?)),
+			None => (text, None),
+		};
+		let at = at
+			.parse()
+			.map_err(|_| "expected an address, e.g. 127.0.0.1:8080 or 127.0.0.1:2222=22")?;
+		Ok(Self { at, port })
+	}
+}
+
+/// Parses a TCP port of a container, as `8080` or `8080/tcp`.
+pub fn tcp_port(text: &str) -> Result<u16, String> {
+	let number = match text.split_once('/') {
+		None | Some((_, "tcp")) => text.trim_end_matches("/tcp"),
+		Some((_, "udp")) => {
+			return Err("UDP is not supported: the tunnel carries TCP; name a TCP port".into());
+		}
+		Some((_, other)) => return Err(format!("unknown protocol {other}; name a TCP port")),
+	};
+	match number.parse() {
+		Ok(0) | Err(_) => Err("expected a TCP port from 1 to 65535, e.g. 8080".into()),
+		Ok(port) => Ok(port),
+	}
+}
+
 /// An amount, or all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AmountOrAll {
@@ -568,9 +617,16 @@ mod tests {
 			"kaisar quote --class 11 --region Germany",
 			"kaisar order --class 11",
 			"kaisar order nginx --class 11 --max-price 1e3",
+			"kaisar order nginx --class 11 --port 8080/udp",
+			"kaisar order nginx --class 11 --port 0",
+			"kaisar order nginx --class 11 --deploy-minutes soon",
 			"kaisar orders 1 --all",
-			"kaisar connect 1 --port 0",
+			"kaisar templates nginx",
+			"kaisar templates --metadata file",
 			"kaisar connect 1 --listen localhost",
+			"kaisar connect 1 --listen 127.0.0.1:0=0",
+			"kaisar connect 1 --listen 127.0.0.1:0=22/udp",
+			"kaisar connect 1 --listen 127.0.0.1=22",
 			"kaisar stake 1 -5",
 			"kaisar status --account 5Nobody",
 			"kaisar set-commission 1 101",
@@ -578,6 +634,45 @@ mod tests {
 		] {
 			let error = parse(line).expect_err(line);
 			assert_eq!(error.exit_code(), 2, "{line}");
+		}
+	}
+
+	#[test]
+	fn connect_listens_once_for_each_port() {
+		let listens = |line: &str| match parse(line).map(|cli| cli.command) {
+			Ok(Command::Connect { listen, .. }) => listen
+				.into_iter()
+				.map(|listen| (listen.at.to_string(), listen.port))
+				.collect::<Vec<_>>(),
+			other => panic!("{other:?}"),
+		};
+		assert_eq!(
+			listens("kaisar connect 7"),
+			[("127.0.0.1:0".to_owned(), None)]
+		);
+		assert_eq!(
+			listens("kaisar connect 7 --listen [::1]:80=8080 --listen 127.0.0.1:2222=22/tcp"),
+			[
+				("[::1]:80".to_owned(), Some(8_080)),
+				("127.0.0.1:2222".to_owned(), Some(22))
+			]
+		);
+	}
+
+	#[test]
+	fn ports_are_those_of_tcp() {
+		assert_eq!(tcp_port("8080"), Ok(8_080));
+		assert_eq!(tcp_port("65535/tcp"), Ok(65_535));
+		for (text, says) in [
+			("8080/udp", "UDP is not supported"),
+			("8080/sctp", "unknown protocol sctp"),
+			("0", "1 to 65535"),
+			("65536", "1 to 65535"),
+			("/tcp", "1 to 65535"),
+			("http", "1 to 65535"),
+		] {
+			let error = tcp_port(text).expect_err(text);
+			assert!(error.contains(says), "{text}: {error}");
 		}
 	}
 

@@ -11,6 +11,7 @@
 //! | [`config`] | the chain's primitive types, for [`chain`] and [`wallet`] |
 //! | [`views`] | one typed function for each view function and storage item that is read |
 //! | [`types`], [`mod@wrapper`] | arguments of the chain's calls and answers of its view functions |
+//! | [`workload`] | an order's container: its options and the chain's limits |
 //! | [`wallet`], [`keystore`], [`keys`] | the account, its encrypted file, the keys of a worker |
 //! | [`amount`], [`classes`] | KAI, shares and GPU classes as people write them |
 //! | [`output`], [`failure`] | results, progress, errors and exit codes |
@@ -33,6 +34,7 @@ mod output;
 mod types;
 mod views;
 mod wallet;
+mod workload;
 mod wrapper;
 
 use clap::Parser;

@@ -9,7 +9,7 @@ use crate::{
 	failure::Result,
 	types::{
 		Balances, Delegation, DelegationPage, KeyTimeline, Order, Plan, PoolId, Quote, Requirement,
-		Unbonding, Worker,
+		Template, Unbonding, Worker,
 	},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -60,6 +60,26 @@ pub async fn orders_of(at: &BlockState, account: AccountId32) -> Result<Vec<Orde
 			None => return Ok(orders),
 		}
 	}
+}
+
+/// `Orders.templates`: the chain's list of templates, in ascending order.
+pub async fn templates(at: &BlockState) -> Result<Vec<(u32, Template)>> {
+	let mut templates: Vec<(u32, Template)> = Vec::new();
+	loop {
+		let after = templates.last().map(|(id, _)| *id);
+		let page: Vec<(u32, Template)> = at.view("Orders", "templates", (after, PAGE)).await?;
+		let last = page.len() < PAGE as usize;
+		templates.extend(page);
+		if last {
+			templates.sort_by_key(|(id, _)| *id);
+			return Ok(templates);
+		}
+	}
+}
+
+/// `Orders.template`: a template of the chain's list.
+pub async fn template(at: &BlockState, template: u32) -> Result<Option<Template>> {
+	at.view("Orders", "template", (template,)).await
 }
 
 /// `Providers.worker`: a worker.

@@ -74,6 +74,9 @@ fn usage_errors_go_to_standard_error_and_exit_with_2() {
 		vec!["quote", "--class", "rtx9999"],
 		vec!["stake", "0", "1,5"],
 		vec!["order", "a b", "--class", "none"],
+		vec!["order", "nginx", "--class", "none", "--port", "53/udp"],
+		vec!["order", "nginx", "--class", "none", "--env", "A"],
+		vec!["order", "nginx", "--class", "none", "--env-file", "missing"],
 		vec!["connect", "0", "--listen", "everywhere"],
 	] {
 		let output = run(kaisar(home.path()).args(&line));
@@ -81,6 +84,39 @@ fn usage_errors_go_to_standard_error_and_exit_with_2() {
 		assert!(output.stdout.is_empty(), "{line:?}");
 		assert!(!output.stderr.is_empty(), "{line:?}");
 	}
+}
+
+#[test]
+fn limits_of_an_order_are_checked_before_the_node_is_asked() {
+	let home = home();
+	let url = nobody();
+	let order = |words: &[&str]| {
+		let base = ["--url", &url, "--json", "order", "nginx", "--class", "none"];
+		run(kaisar(home.path()).args(base).args(words))
+	};
+	for (words, says) in [
+		(vec!["--port=80"; 9], "9 ports"),
+		(vec!["--port=80"; 2], "named twice"),
+		(vec!["--arg=a"; 65], "65 arguments"),
+		(vec!["--deploy-minutes=9"], "from 15 to 120"),
+		(
+			vec!["--env=NVIDIA_VISIBLE_DEVICES=all"],
+			"set by the worker's agent",
+		),
+	] {
+		let output = order(&words);
+		assert_eq!(code(&output), 2, "{says}");
+		let failure = &json(&output.stderr)["error"];
+		let message = failure["message"].as_str().expect("it is text");
+		assert!(message.contains(says), "{message}");
+		assert!(failure["advice"].is_string(), "{failure}");
+	}
+	// Within the limits, the node is asked.
+	assert_eq!(code(&order(&["--arg", "--model", "--port=80"])), 3);
+	let help = text(&run(kaisar(home.path()).args(["order", "--help"])).stdout);
+	// Lines may break anywhere.
+	let words: Vec<&str> = help.split_whitespace().collect();
+	assert!(words.join(" ").contains("Public on the chain"), "{help}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // A private container engine, started by `scripts/engine.sh`, and the command-line client.
 
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -138,9 +139,25 @@ export class Connection {
 		return connection;
 	}
 
-	/** Fetches the container's page through the tunnel. */
-	async page() {
-		const response = await fetch(await this.listening, { signal: AbortSignal.timeout(20_000) });
+	/** Returns the local address of a port of the container, opened by `--listen ADDRESS=PORT`. */
+	async at(port) {
+		const line = new RegExp(`port ${port} of order \\d+ is at (127\\.0\\.0\\.1:\\d+)`);
+		const ended = this.exited.then((how) => {
+			throw new Error(`kaisar connect ended: ${JSON.stringify(how)}\n${this.output}`);
+		});
+		for (;;) {
+			const match = line.exec(this.output);
+			if (match) {
+				ended.catch(() => {});
+				return `http://${match[1]}/`;
+			}
+			await Promise.race([once(this.process.stdout, 'data'), ended]);
+		}
+	}
+
+	/** Fetches a page of the container through the tunnel; without an address, from its first port. */
+	async page(path = '', address = this.listening) {
+		const response = await fetch((await address) + path, { signal: AbortSignal.timeout(20_000) });
 		return response.text();
 	}
 

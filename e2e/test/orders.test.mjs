@@ -1,6 +1,7 @@
 // Tests renting a machine with real agents and a real container engine: an order over polkadot.js is
 // deployed, reached through the tunnel, extended, and canceled for credits. The credits pay for a second
-// order, whose container dies; the customer reports this, and a committee confirms it.
+// order, with arguments, variables and two ports. Its container dies; the customer reports this, and a
+// committee confirms it.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -15,6 +16,7 @@ import { Dev, MODEST, workload } from '../lib/dev.mjs';
 import { Connection, Engine, kaisar } from '../lib/engine.mjs';
 import { feePaid } from '../lib/extrinsics.mjs';
 import { KAI, part, unitPrice, used } from '../lib/formulas.mjs';
+import { freePort } from '../lib/net.mjs';
 import { plain } from '../lib/plain.mjs';
 
 const IMAGE = 'localhost/kaisar-web:1';
@@ -225,10 +227,30 @@ test('credits pay for the next order, by the command line', async () => {
 	await idle(state.worker);
 	state.price = await priceNow();
 	state.credits = BigInt(await credits());
+	// If containers share the machine's network, these are ports of the machine.
+	state.ports = [await freePort(), await freePort()];
+	const [first, second] = state.ports;
+	const variables = join(folder, 'variables');
+	// The first port listens last, so both do when it answers.
+	await writeFile(variables, `# of the container\nPORTS=${second} ${first}\nGREETING=file\n`);
 	const before = await dev.free(customer.address);
 	const placed = await client(
 		'order',
-		IMAGE,
+		'localhost/kaisar-tell:1',
+		'--arg',
+		'--model',
+		'--arg',
+		'two words',
+		'--env-file',
+		variables,
+		'--env',
+		'GREETING=own',
+		'--port',
+		`${first}`,
+		'--port',
+		`${second}/tcp`,
+		'--deploy-minutes',
+		'20',
 		'--class',
 		'0',
 		'--region',
@@ -244,9 +266,32 @@ test('credits pay for the next order, by the command line', async () => {
 	assert.equal(BigInt(await credits()), 0n);
 	assert.equal(await heldFor(customer), 4n * state.price - state.credits);
 	assert.ok(before - (await dev.free(customer.address)) >= 4n * state.price - state.credits);
-	const connection = await Connection.open(dev, [`${state.second}`, '--suri', '//Bob']);
-	assert.match(await connection.page(), /a page of kaisar-web/);
-	await connection.close();
+	const { run } = placed.workload;
+	assert.deepEqual([run.args, run.ports], [['--model', 'two words'], state.ports]);
+	assert.deepEqual(run.env, [`PORTS=${second} ${first}`, 'GREETING=own']);
+	assert.equal((await order(state.second)).deployBlocks, 100);
+});
+
+test('arguments and variables reach the container, and both ports are reached through one tunnel', async () => {
+	const [first, second] = state.ports;
+	const listen = state.ports.map((port) => ['--listen', `127.0.0.1:0=${port}`]).flat();
+	const connection = await Connection.open(dev, [`${state.second}`, '--suri', '//Bob', ...listen]);
+	try {
+		assert.equal(await connection.page(), `port ${first}\n`, 'the first by default');
+		for (const port of [first, second]) {
+			const address = await connection.at(port);
+			assert.equal(await connection.page('', address), `port ${port}\n`);
+			assert.equal(await connection.page('arguments', address), '--model\ntwo words\n');
+			const variables = (await connection.page('environment', address)).split('\n');
+			assert.ok(variables.includes('GREETING=own'), variables);
+			assert.ok(variables.includes('NVIDIA_VISIBLE_DEVICES=void'), 'the order has no GPU');
+		}
+	} finally {
+		await connection.close();
+	}
+	const other = await Connection.open(dev, [`${state.second}`, '--suri', '//Bob', '--listen', '127.0.0.1:0=9']);
+	assert.equal((await other.exited).code, 5, other.output);
+	assert.ok(other.output.includes(`the order serves ports ${first} and ${second}, not 9`), other.output);
 });
 
 test('the container dies, the customer reports it, the committee confirms it, and nobody is slashed', async () => {
@@ -281,6 +326,18 @@ test('the container dies, the customer reports it, the committee confirms it, an
 	assert.equal(BigInt(await credits()), BigInt(ledger.refunded.credits) + BigInt(ledger.credited));
 	assert.equal(await heldFor(customer), 0n, 'the bond is returned too');
 	assert.ok((await dev.free(customer.address)) > before, 'with it, more than before');
+});
+
+test('templates are listed and described', async () => {
+	const { api, chain } = dev;
+	assert.deepEqual(await client('templates'), []);
+	const template = { args: ['serve'], capabilities: ['Chown'], env: ['A=1'], image: IMAGE, metadata: null, ports: [80] };
+	await chain.send(dev.sudo, api.tx.sudo.sudo(api.tx.orders.setTemplate(3, template)));
+	assert.deepEqual(await client('templates'), [{ id: 3, ...template }]);
+	const text = await kaisar(dev, '//Bob', ['templates', '3']);
+	assert.match(text.stdout, /Capabilities +CHOWN/);
+	const unknown = await kaisar(dev, '//Bob', ['templates', '4']);
+	assert.equal(unknown.code, 5, unknown.stderr);
 });
 
 test('the client shows the whole history', async () => {

@@ -303,14 +303,22 @@ pub struct Deployment {
 	pub order: OrderId,
 	/// The image, as an OCI reference.
 	pub image: String,
-	/// The container's port to which customers are connected; by default the lowest that the image exposes.
-	pub port: Option<u16>,
+	/// Arguments in place of the image's own; none for the image's own.
+	pub args: Vec<String>,
+	/// Environment variables as `NAME=VALUE`, in addition to the image's own.
+	pub env: Vec<String>,
+	/// The container's TCP ports to which customers are connected, the default first. None for those that
+	/// the image exposes, the lowest first, at most [`crate::MAX_PORTS`].
+	pub ports: Vec<u16>,
 	/// Capabilities that the template names, e.g. `NET_BIND_SERVICE`. All others are dropped.
 	pub capabilities: Vec<String>,
 	/// The key that may connect.
 	pub client: ClientKey,
 	/// The container's limits.
 	pub limits: ContainerLimits,
+	/// Milliseconds until the container must have answered, if the order sets its own deadline. Otherwise
+	/// the agent's timeout holds.
+	pub answer_ms: Option<u64>,
 	/// Milliseconds until the customer's time ends and it can no longer connect; `None` while the time has
 	/// not begun.
 	pub serve_ms: Option<u64>,
@@ -353,7 +361,7 @@ pub enum ContainerState {
 	},
 	/// It was started, but does not answer yet.
 	Starting,
-	/// Its health check passes, or its port answers.
+	/// Its health check passes, or its first port answers.
 	Running,
 	/// It could not be deployed; trying again will not help.
 	Failed {

@@ -102,6 +102,17 @@ pub const MAX_WORKLOAD: u32 = 2_048;
 pub const MAX_WORKLOAD_ITEMS: u32 = 64;
 /// Maximum number of a workload's ports.
 pub const MAX_PORTS: u32 = 8;
+/// Environment variables that orders cannot set, each with the value that hands out nothing. NVIDIA's
+/// container toolkit reads them as requests for devices: with them a customer could open GPUs and other
+/// devices that are not part of its order. Agents set them in every container, over the image's own too.
+pub const RESERVED_ENV: [(&str, &str); 6] = [
+	("NVIDIA_VISIBLE_DEVICES", "void"),
+	("NVIDIA_IMEX_CHANNELS", "void"),
+	("NVIDIA_GDRCOPY", "disabled"),
+	("NVIDIA_GDS", "disabled"),
+	("NVIDIA_MOFED", "disabled"),
+	("NVIDIA_NVSWITCH", "disabled"),
+];
 /// Limits of the deadline that an order can set in place of the parameter, in blocks.
 pub const DEPLOY_BLOCKS: core::ops::RangeInclusive<u16> = 75..=600;
 
@@ -150,8 +161,8 @@ impl Workload {
 	}
 
 	/// Returns whether it satisfies the limits that its types do not express: the total size of arguments
-	/// and environment, the deadline, ports (none is 0 or named twice), and the names of environment
-	/// variables.
+	/// and environment, their encoding (UTF-8 without a zero byte), the deadline, ports (none is 0 or named
+	/// twice), and the names of environment variables.
 	pub fn is_valid(&self) -> bool {
 		let items = || self.args.iter().chain(&self.env);
 		let bytes: usize = items().map(|item| item.len()).sum();
@@ -165,8 +176,11 @@ impl Workload {
 			.iter()
 			.enumerate()
 			.all(|(index, port)| *port != 0 && !self.ports[..index].contains(port));
+		// Container engines take texts only.
+		let is_text =
+			|item: &WorkloadItem| !item.contains(&0) && core::str::from_utf8(item).is_ok();
 		bytes <= MAX_WORKLOAD as usize
-			&& items().all(|item| !item.contains(&0))
+			&& items().all(is_text)
 			&& self.env.iter().all(named)
 			&& ports_differ
 			&& (self.deploy_blocks == 0 || DEPLOY_BLOCKS.contains(&self.deploy_blocks))
@@ -367,6 +381,9 @@ mod tests {
 			w.env.force_push(item(b"A=1"));
 		}));
 		assert!(!with(&|w| w.args.force_push(item(b"a\0b"))));
+		assert!(with(&|w| w.args.force_push(item("\u{fc}".as_bytes()))));
+		assert!(!with(&|w| w.args.force_push(item(b"\xfc"))));
+		assert!(!with(&|w| w.env.force_push(item(b"A=\xfc"))));
 		for (variable, holds) in [("A=", true), ("A=1=2", true), ("A", false), ("=1", false)] {
 			assert_eq!(
 				with(&|w| w.env.force_push(item(variable.as_bytes()))),

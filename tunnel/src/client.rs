@@ -100,6 +100,8 @@ impl From<ConnectionError> for TunnelError {
 pub struct Tunnel {
 	connection: Connection,
 	open: Open,
+	/// Places of local connections, for all ports together.
+	places: Arc<Semaphore>,
 	/// Endpoint, if the tunnel has its own.
 	endpoint: Option<Endpoint>,
 }
@@ -144,19 +146,27 @@ impl Tunnel {
 			port,
 			purpose: Purpose::Connect,
 		};
-		let asked = Open {
-			purpose: Purpose::Ask,
-			..open
-		};
-		begin(&connection, &asked).await?;
-		Ok(Self {
+		let tunnel = Self {
 			connection,
 			open,
+			places: Arc::new(Semaphore::new(MAX_FORWARDED)),
 			endpoint: None,
-		})
+		};
+		tunnel.ask(port).await?;
+		Ok(tunnel)
 	}
 
-	/// Opens a stream to the container's port.
+	/// Asks whether the agent serves the order on a port of the container; `None` for its first.
+	pub async fn ask(&self, port: Option<u16>) -> Result<(), TunnelError> {
+		let asked = Open {
+			port,
+			purpose: Purpose::Ask,
+			..self.open
+		};
+		begin(&self.connection, &asked).await.map(|_| ())
+	}
+
+	/// Opens a stream to the port for which the tunnel was opened.
 	pub async fn stream(&self) -> Result<(SendStream, RecvStream), TunnelError> {
 		begin(&self.connection, &self.open).await
 	}
@@ -176,13 +186,24 @@ impl Tunnel {
 		}
 	}
 
-	/// Accepts local TCP connections and carries each over a stream of its own, until the tunnel closes;
-	/// then it returns the reason. A connection that the container does not accept is closed.
+	/// Accepts local TCP connections and carries each over a stream of its own to the port for which the
+	/// tunnel was opened, until the tunnel closes; then it returns the reason. A connection that the
+	/// container does not accept is closed.
 	pub async fn forward(&self, listener: TcpListener) -> Result<(), TunnelError> {
-		let places = Arc::new(Semaphore::new(MAX_FORWARDED));
+		self.forward_to(listener, self.open.port).await
+	}
+
+	/// Does the same to another port of the container; `None` for its first. Several ports can be forwarded
+	/// at a time.
+	pub async fn forward_to(
+		&self,
+		listener: TcpListener,
+		port: Option<u16>,
+	) -> Result<(), TunnelError> {
+		let open = Open { port, ..self.open };
 		let mut carried = JoinSet::new();
 		loop {
-			let place = places.clone().acquire_owned().await;
+			let place = self.places.clone().acquire_owned().await;
 			let accepted = tokio::select! {
 				accepted = listener.accept() => accepted,
 				reason = self.closed() => return Err(reason),
@@ -195,7 +216,7 @@ impl Tunnel {
 			};
 			match accepted {
 				Ok((tcp, from)) => {
-					let (connection, open) = (self.connection.clone(), self.open);
+					let connection = self.connection.clone();
 					carried.spawn(async move {
 						let _place = place;
 						forward_one(tcp, from, &connection, &open).await

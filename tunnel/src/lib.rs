@@ -9,7 +9,7 @@
 //! | Module | Contents |
 //! | --- | --- |
 //! | [`wire`] | the first message of a stream, and the answer |
-//! | [`client`] | [`Tunnel`], which connects, opens streams, and forwards a local TCP port |
+//! | [`client`] | [`Tunnel`], which connects, opens streams, and forwards local TCP ports |
 //! | [`server`] | [`Server`], the agent's side, which asks a [`Gate`] for permission |
 //! | [`places`] | [`Door`], which limits the connections of strangers |
 //! | [`dial`] | the limits on dialing a stranger's record |
@@ -47,7 +47,7 @@ pub use iroh::{
 };
 pub use places::Door;
 pub use server::{Gate, Pass, Server};
-pub use wire::{Open, Purpose, Refusal};
+pub use wire::{Open, Purpose, Refusal, ServedPorts};
 
 /// ALPN of the tunnel.
 pub const ALPN: &[u8] = b"kaisar/tunnel/1";

@@ -3,10 +3,13 @@
 //! message is read.
 
 use codec::{Decode, DecodeAll, Encode};
+use std::fmt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Maximum length of a message, in bytes.
 pub const MAX_MESSAGE: usize = 64;
+/// Maximum number of ports that an order serves.
+pub const MAX_PORTS: usize = 8;
 /// Close code of a connection that has nothing more to do.
 pub const CLOSE_DONE: u32 = 0;
 /// Close code of a connection whose client violates the protocol.
@@ -61,24 +64,57 @@ pub enum Refusal {
 	#[codec(index = 2)]
 	#[error("the container does not accept connections now")]
 	NotReady,
-	/// The container does not expose the port.
+	/// The order does not serve the port.
 	#[codec(index = 3)]
-	#[error("the container does not expose this port")]
-	NoSuchPort,
+	#[error("the order serves {served}, not {asked}")]
+	NoSuchPort {
+		/// The port that the client asked for.
+		asked: u16,
+		/// The ports that it may ask for.
+		served: ServedPorts,
+	},
 	/// This key, or all together, have the maximum number of connections.
 	#[codec(index = 4)]
 	#[error("too many connections, of this key or of all keys")]
 	Busy,
 }
 
+/// The ports that an order serves, the default first. Unused places are 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct ServedPorts([u16; MAX_PORTS]);
+
+impl ServedPorts {
+	/// Returns the ports.
+	pub fn iter(&self) -> impl Iterator<Item = u16> {
+		self.0.iter().copied().filter(|port| *port != 0)
+	}
+}
+
+impl FromIterator<u16> for ServedPorts {
+	/// Takes the first [`MAX_PORTS`].
+	fn from_iter<I: IntoIterator<Item = u16>>(ports: I) -> Self {
+		let mut served = Self::default();
+		for (place, port) in served.0.iter_mut().zip(ports) {
+			*place = port;
+		}
+		served
+	}
+}
+
+impl fmt::Display for ServedPorts {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		let ports: Vec<String> = self.iter().map(|port| port.to_string()).collect();
+		match &ports[..] {
+			[] => write!(f, "no port"),
+			[one] => write!(f, "port {one}"),
+			[others @ .., last] => write!(f, "ports {} and {last}", others.join(", ")),
+		}
+	}
+}
+
 impl Refusal {
-	const ALL: [Self; 5] = [
-		Self::NotServed,
-		Self::Over,
-		Self::NotReady,
-		Self::NoSuchPort,
-		Self::Busy,
-	];
+	/// Refusals for which a whole connection may be closed.
+	const OF_CONNECTIONS: [Self; 4] = [Self::NotServed, Self::Over, Self::NotReady, Self::Busy];
 
 	/// Returns whether another attempt is certain to fail.
 	pub const fn is_final(self) -> bool {
@@ -87,12 +123,18 @@ impl Refusal {
 
 	/// Returns the close code of a connection that is closed for this reason.
 	pub const fn close_code(self) -> u32 {
-		self as u32 + 1
+		match self {
+			Self::NotServed => 1,
+			Self::Over => 2,
+			Self::NotReady => 3,
+			Self::NoSuchPort { .. } => 4,
+			Self::Busy => 5,
+		}
 	}
 
-	/// Returns the reason of a connection's close code.
+	/// Returns the reason of a connection's close code. A connection is not closed for a port.
 	pub fn of_close_code(code: u64) -> Option<Self> {
-		Self::ALL
+		Self::OF_CONNECTIONS
 			.into_iter()
 			.find(|refusal| u64::from(refusal.close_code()) == code)
 	}
@@ -175,20 +217,45 @@ mod tests {
 	#[test]
 	fn what_is_written_is_read() {
 		assert_eq!(read_all::<Open>(&framed(OPEN)).unwrap(), OPEN);
-		for refusal in Refusal::ALL {
+		let no_such_port = Refusal::NoSuchPort {
+			asked: 23,
+			served: [8_080, 22].into_iter().collect(),
+		};
+		for refusal in Refusal::OF_CONNECTIONS.into_iter().chain([no_such_port]) {
 			let reply: Result<(), Refusal> = Err(refusal);
 			assert_eq!(
 				read_all::<Result<(), Refusal>>(&framed(reply)).unwrap(),
 				reply
 			);
-			assert_eq!(
-				Refusal::of_close_code(refusal.close_code().into()),
-				Some(refusal)
-			);
+			let of_code = Refusal::of_close_code(refusal.close_code().into());
+			let closes = refusal != no_such_port;
+			assert_eq!(of_code, closes.then_some(refusal));
 		}
 		for code in [CLOSE_DONE, CLOSE_BAD] {
 			assert_eq!(Refusal::of_close_code(code.into()), None);
 		}
+	}
+
+	#[test]
+	fn a_refused_port_is_named_with_those_that_are_served() {
+		let refused = |served: &[u16]| {
+			let refusal = Refusal::NoSuchPort {
+				asked: 23,
+				served: served.iter().copied().collect(),
+			};
+			refusal.to_string()
+		};
+		assert_eq!(refused(&[]), "the order serves no port, not 23");
+		assert_eq!(refused(&[80]), "the order serves port 80, not 23");
+		assert_eq!(
+			refused(&[8_080, 22]),
+			"the order serves ports 8080 and 22, not 23"
+		);
+		let many: Vec<u16> = (1..=9).collect();
+		assert_eq!(
+			refused(&many),
+			"the order serves ports 1, 2, 3, 4, 5, 6, 7 and 8, not 23"
+		);
 	}
 
 	#[test]

@@ -35,9 +35,12 @@ const LIMITS: Limits = Limits {
 	grace: Duration::from_millis(1_500),
 };
 
-/// Gate that serves one order to one key, on port 80 of its container.
+/// Gate that serves one order to one key, on port 80 of its container and, if it is set, on port 22.
 #[derive(Clone)]
-struct OneOrder(Arc<Mutex<Result<Pass, Refusal>>>);
+struct OneOrder(
+	Arc<Mutex<Result<Pass, Refusal>>>,
+	Arc<Mutex<Option<SocketAddr>>>,
+);
 
 impl OneOrder {
 	fn at(address: SocketAddr) -> Self {
@@ -46,7 +49,11 @@ impl OneOrder {
 			until: None,
 			probe: false,
 		};
-		Self(Arc::new(Mutex::new(Ok(pass))))
+		Self(Arc::new(Mutex::new(Ok(pass))), Arc::default())
+	}
+
+	fn set_second(&self, address: SocketAddr) {
+		*self.1.lock().unwrap() = Some(address);
 	}
 
 	fn set(&self, leads: Result<Pass, Refusal>) {
@@ -64,9 +71,14 @@ impl Gate for OneOrder {
 			return Err(Refusal::NotServed);
 		}
 		let pass = (*self.0.lock().unwrap())?;
-		match open.port {
-			None | Some(80) => Ok(pass),
-			Some(_) => Err(Refusal::NoSuchPort),
+		let second = *self.1.lock().unwrap();
+		match (open.port, second) {
+			(None | Some(80), _) => Ok(pass),
+			(Some(22), Some(address)) => Ok(Pass { address, ..pass }),
+			(Some(asked), second) => Err(Refusal::NoSuchPort {
+				asked,
+				served: [80].into_iter().chain(second.map(|_| 22)).collect(),
+			}),
 		}
 	}
 }
@@ -248,9 +260,45 @@ async fn a_port_that_there_is_and_one_that_there_is_not() {
 	assert_eq!(says(&tunnel, b"hello").await, b"hello");
 	let opened = Tunnel::open(&CLIENT, &agent.target(), Some(81)).await;
 	assert_eq!(
-		opened.unwrap_err(),
-		TunnelError::Refused(Refusal::NoSuchPort)
+		opened.unwrap_err().to_string(),
+		"the agent refuses: the order serves port 80, not 81"
 	);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_ports_are_forwarded_over_one_connection() {
+	let (first, _first) = container(async |mut tcp| tcp.write_all(b"first").await.unwrap()).await;
+	let (second, _second) =
+		container(async |mut tcp| tcp.write_all(b"second").await.unwrap()).await;
+	let gate = OneOrder::at(first);
+	gate.set_second(second);
+	let limits = Limits {
+		connections_each: 1,
+		..LIMITS
+	};
+	let agent = Agent::start(gate, limits).await;
+	let tunnel = agent.open().await.unwrap();
+	tunnel.ask(Some(22)).await.unwrap();
+	assert_eq!(
+		tunnel.ask(Some(23)).await.unwrap_err().to_string(),
+		"the agent refuses: the order serves ports 80 and 22, not 23"
+	);
+	let tunnel = Arc::new(tunnel);
+	let (by_default, _forwarding) = forwarded(&tunnel).await;
+	let mut locals = vec![(by_default, "first")];
+	let mut forwards = JoinSet::new();
+	for (port, says) in [(80, "first"), (22, "second")] {
+		let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+		locals.push((listener.local_addr().unwrap(), says));
+		let tunnel = tunnel.clone();
+		forwards.spawn(async move { tunnel.forward_to(listener, Some(port)).await });
+	}
+	for (local, says) in locals.into_iter().rev() {
+		let mut answer = String::new();
+		let mut tcp = TcpStream::connect(local).await.unwrap();
+		soon(tcp.read_to_string(&mut answer)).await.unwrap();
+		assert_eq!(answer, says);
+	}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use super::{limits::HOST_NETWORK, state::LABEL_PORTS};
 use bollard::models::{
 	ContainerInspectResponse, ContainerSummary, DeviceRequest, HealthStatusEnum, ImageInspect,
 };
+use kaisar_primitives::MAX_PORTS;
 use std::{
 	net::{Ipv4Addr, SocketAddr},
 	time::Duration,
@@ -18,8 +19,6 @@ const HOLD: Duration = Duration::from_millis(250);
 const PROBE_LATE: Duration = Duration::from_secs(10);
 /// An engine's default for the interval and for the timeout of a health check.
 const PROBE_DEFAULT: Duration = Duration::from_secs(30);
-/// Maximum number of a container's ports that are let through.
-const MAX_PORTS: usize = 16;
 
 /// Returns a label of a container.
 pub(super) fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&'a str> {
@@ -27,8 +26,12 @@ pub(super) fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&
 	labels.get(name).map(String::as_str)
 }
 
-/// Returns the TCP ports to let through: the default, then those that the image exposes, in ascending order.
-pub(super) fn ports_of(image: &ImageInspect, default: Option<u16>) -> Vec<u16> {
+/// Returns the TCP ports to let through, the default first: those that the order names, or those that the
+/// image exposes, in ascending order.
+pub(super) fn ports_of(image: &ImageInspect, named: &[u16]) -> Vec<u16> {
+	if !named.is_empty() {
+		return named.to_vec();
+	}
 	let config = image.config.as_ref();
 	let exposed = config.and_then(|config| config.exposed_ports.as_ref());
 	let mut ports: Vec<u16> = exposed
@@ -39,13 +42,12 @@ pub(super) fn ports_of(image: &ImageInspect, default: Option<u16>) -> Vec<u16> {
 			Some(_) => None,
 			None => port.parse().ok(),
 		})
-		.filter(|port| *port > 0 && Some(*port) != default)
+		.filter(|port| *port > 0)
 		.collect();
 	ports.sort_unstable();
 	ports.dedup();
-	let mut all: Vec<u16> = default.into_iter().chain(ports).collect();
-	all.truncate(MAX_PORTS);
-	all
+	ports.truncate(MAX_PORTS as usize);
+	ports
 }
 
 /// Returns the local addresses of a running container's ports.
@@ -58,7 +60,7 @@ pub(super) fn reached_at(found: &ContainerInspectResponse) -> Vec<(u16, SocketAd
 		.and_then(|labels| labels.get(LABEL_PORTS))
 		.into_iter()
 		.flat_map(|ports| ports.split(','))
-		.take(MAX_PORTS)
+		.take(MAX_PORTS as usize)
 		.filter_map(|port| port.parse::<u16>().ok());
 	let host = found.host_config.as_ref();
 	if host.and_then(|host| host.network_mode.as_deref()) == Some(HOST_NETWORK) {
@@ -174,16 +176,16 @@ mod tests {
 	}
 
 	#[test]
-	fn the_default_port_is_the_one_named_or_the_lowest() {
+	fn ports_are_those_named_or_the_lowest_exposed() {
 		let image = exposing(&["443/tcp", "80/tcp", "53/udp", "80/tcp"]);
-		assert_eq!(ports_of(&image, None), [80, 443]);
-		assert_eq!(ports_of(&image, Some(443)), [443, 80]);
-		assert_eq!(ports_of(&image, Some(9_000)), [9_000, 80, 443]);
-		assert!(ports_of(&exposing(&["x/tcp", "0/tcp", ""]), None).is_empty());
-		assert!(ports_of(&ImageInspect::default(), None).is_empty());
+		assert_eq!(ports_of(&image, &[]), [80, 443]);
+		assert_eq!(ports_of(&image, &[443]), [443]);
+		assert_eq!(ports_of(&image, &[9_000, 80]), [9_000, 80]);
+		assert!(ports_of(&exposing(&["x/tcp", "0/tcp", ""]), &[]).is_empty());
+		assert!(ports_of(&ImageInspect::default(), &[]).is_empty());
 		let many: Vec<String> = (1..100).map(|port| format!("{port}/tcp")).collect();
 		let many: Vec<&str> = many.iter().map(String::as_str).collect();
-		assert_eq!(ports_of(&exposing(&many), Some(99)).len(), MAX_PORTS);
+		assert_eq!(ports_of(&exposing(&many), &[]), [1, 2, 3, 4, 5, 6, 7, 8]);
 	}
 
 	fn container(network: &str, bindings: &[(&str, &str, &str)]) -> ContainerInspectResponse {

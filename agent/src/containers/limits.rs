@@ -5,7 +5,10 @@ use bollard::models::{
 	DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy,
 	RestartPolicyNameEnum,
 };
-use kaisar_primitives::agent::{ContainerLimits, Deployment};
+use kaisar_primitives::{
+	RESERVED_ENV,
+	agent::{ContainerLimits, Deployment},
+};
 use std::{
 	collections::HashMap,
 	fs,
@@ -49,6 +52,9 @@ const CAPABILITIES: [&str; 10] = [
 	"SETUID",
 	"SYS_CHROOT",
 ];
+
+/// The reserved variable that lists a container's GPUs, by UUID.
+const VISIBLE_GPUS: &str = "NVIDIA_VISIBLE_DEVICES";
 
 /// Means of handing a GPU to a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -196,6 +202,41 @@ pub(super) fn capabilities(named: &[String]) -> Result<Vec<String>, String> {
 	Ok(added)
 }
 
+/// Returns a container's environment, in addition to its image's: an order's variables, the last of each
+/// name, and the reserved ones.
+///
+/// If NVIDIA's runtime is the engine's default, these select a container's devices, and an image can set
+/// them too. So every container gets them, with the GPUs that the engine hands out for its order. Which
+/// libraries of the driver it gets (`NVIDIA_DRIVER_CAPABILITIES`) is the customer's choice, as is what its
+/// program loads (`LD_PRELOAD`): an image could do the same, and neither opens another device.
+pub(super) fn environment(named: &[String], handed: Option<&[DeviceRequest]>) -> Vec<String> {
+	let mut variables: Vec<(&str, String)> = Vec::new();
+	for variable in named {
+		let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+		variables.retain(|(other, _)| *other != name);
+		variables.push((name, value.to_owned()));
+	}
+	for (name, none) in RESERVED_ENV {
+		variables.retain(|(other, _)| *other != name);
+		variables.push((name, none.to_owned()));
+	}
+	let ids: Vec<&str> = handed
+		.into_iter()
+		.flatten()
+		.flat_map(|request| request.device_ids.iter().flatten())
+		.map(String::as_str)
+		.collect();
+	if let Some((_, value)) = variables.iter_mut().find(|(name, _)| *name == VISIBLE_GPUS)
+		&& !ids.is_empty()
+	{
+		*value = ids.join(",");
+	}
+	variables
+		.into_iter()
+		.map(|(name, value)| format!("{name}={value}"))
+		.collect()
+}
+
 /// Returns a port of this machine to publish a container's port at, if it finds one without a listener.
 ///
 /// The port is below the system's ephemeral range. Podman can leave a forwarding rule behind when a
@@ -311,10 +352,13 @@ mod tests {
 		Deployment {
 			order: 1,
 			image: "a".into(),
-			port: None,
+			args: Vec::new(),
+			env: Vec::new(),
+			ports: Vec::new(),
 			capabilities: Vec::new(),
 			client: ed25519::Public::default(),
 			limits,
+			answer_ms: None,
 			serve_ms: None,
 			keep_ms: 1,
 		}
@@ -353,6 +397,37 @@ mod tests {
 		for name in ["SYS_ADMIN", "ALL", "NET_RAW", "MKNOD", "chown", ""] {
 			assert!(named(&[name]).is_err(), "{name}");
 		}
+	}
+
+	#[test]
+	fn an_order_sets_its_variables_and_opens_no_device_with_them() {
+		let set = |named: &[&str], handed: Option<&[DeviceRequest]>| {
+			let named: Vec<String> = named.iter().map(|variable| (*variable).into()).collect();
+			environment(&named, handed)
+		};
+		let none = set(&[], None);
+		assert_eq!(none.len(), RESERVED_ENV.len());
+		assert!(none.contains(&"NVIDIA_VISIBLE_DEVICES=void".into()));
+		// The last of a name counts, in the place of the last.
+		let twice = set(&["A=1", "B=", "A=2=3"], None);
+		assert_eq!(twice[..2], ["B=", "A=2=3"]);
+		assert_eq!(twice[2..], none);
+		let greedy = [
+			"NVIDIA_VISIBLE_DEVICES=all",
+			"NVIDIA_MOFED=enabled",
+			"NVIDIA_DRIVER_CAPABILITIES=all",
+		];
+		let without = set(&greedy, None);
+		assert_eq!(without[0], "NVIDIA_DRIVER_CAPABILITIES=all");
+		assert_eq!(without[1..], none);
+		let handed = DeviceRequest {
+			device_ids: Some(vec!["GPU-a".into(), "GPU-b".into()]),
+			..Default::default()
+		};
+		let with = set(&greedy, Some(&[handed]));
+		assert_eq!(with.len(), without.len());
+		assert!(with.contains(&"NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b".into()));
+		assert!(with.contains(&"NVIDIA_MOFED=disabled".into()));
 	}
 
 	#[test]

@@ -6,9 +6,10 @@
 //! the next request is compared with the running containers.
 //!
 //! 1. A request with a [`Deployment`](kaisar_primitives::agent::Deployment) comes. Its image is pulled if
-//!    the engine does not have it, and a container is created with labels that name its owner, within the
-//!    order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]).
-//! 2. Its health check or its port answers: it is `Running`. Customers and checkers are admitted
+//!    the engine does not have it, and a container is created with labels that name its owner, with the
+//!    order's arguments, environment and ports, within the order's limits and the machine's, without
+//!    capabilities, mounts or privileges ([`limits`]).
+//! 2. Its health check or its first port answers: it is `Running`. Customers and checkers are admitted
 //!    ([`Containers::served`]).
 //! 3. A container that was stopped or removed from outside is started again. One that ended by itself is
 //!    reported as ended ([`watch`]).

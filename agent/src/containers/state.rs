@@ -19,7 +19,7 @@ use crate::{
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{
-	DeployFailure, MAX_HOURS, OrderId, WorkerId,
+	DeployFailure, MAX_HOURS, MAX_PORTS, MAX_WORKLOAD, MAX_WORKLOAD_ITEMS, OrderId, WorkerId,
 	agent::{ContainerReport, ContainerState, Deployment},
 };
 use parking_lot::Mutex;
@@ -75,7 +75,7 @@ pub struct Timeouts {
 	pub stalled: Duration,
 	/// A whole pull.
 	pub pull: Duration,
-	/// Silence of a running container.
+	/// Silence of a running container, unless its order sets a deadline.
 	pub healthy: Duration,
 	/// Time from the agent's start to the removal of containers that no request named.
 	pub unclaimed: Duration,
@@ -132,6 +132,8 @@ pub(super) struct DesiredState {
 	pub keep_until: u64,
 	/// End of the customer's time, by [`now_ms`].
 	pub serve_until: Option<u64>,
+	/// End of the time for the container's first answer, by [`now_ms`], if the order sets it.
+	pub answer_by: Option<u64>,
 	/// The container ran once.
 	pub ran: bool,
 	/// Final state, once the order has ended or failed here.
@@ -317,6 +319,9 @@ impl DesiredState {
 		if ended.is_some() {
 			// They may have any length, and are no longer needed.
 			deployment.image.clear();
+			deployment.args.clear();
+			deployment.env.clear();
+			deployment.ports.clear();
 			deployment.capabilities.clear();
 		}
 		let mut desired = Self {
@@ -324,6 +329,9 @@ impl DesiredState {
 			worker,
 			keep_until: 0,
 			serve_until: None,
+			answer_by: deployment
+				.answer_ms
+				.map(|ms| now_ms() + ms.min(MAX_KEEP_MS)),
 			ran: false,
 			ended,
 			deployment,
@@ -368,8 +376,35 @@ pub(super) fn inadmissible(deployment: &Deployment) -> Option<(DeployFailure, St
 	if let Err(why) = limits::capabilities(named) {
 		return Some((DeployFailure::ImageUnavailable, why));
 	}
-	(deployment.port == Some(0))
-		.then(|| (DeployFailure::Unhealthy, "port 0 cannot be served".into()))
+	let Deployment {
+		args, env, ports, ..
+	} = deployment;
+	let items = || args.iter().chain(env);
+	let bytes: usize = items().map(String::len).sum();
+	if args.len().max(env.len()) > MAX_WORKLOAD_ITEMS as usize || bytes > MAX_WORKLOAD as usize {
+		return Some((
+			DeployFailure::ImageUnavailable,
+			format!(
+				"an order has at most {MAX_WORKLOAD_ITEMS} arguments and as many variables, of {MAX_WORKLOAD} \
+				 bytes together"
+			),
+		));
+	}
+	let named = |variable: &String| variable.find('=').is_some_and(|end| end > 0);
+	if items().any(|item| item.contains('\0')) || !env.iter().all(named) {
+		return Some((
+			DeployFailure::ImageUnavailable,
+			"an argument has a zero byte, or a variable is not NAME=VALUE".into(),
+		));
+	}
+	let differ = |(index, port): (usize, &u16)| *port > 0 && !ports[..index].contains(port);
+	let served = ports.len() <= MAX_PORTS as usize && ports.iter().enumerate().all(differ);
+	(!served).then(|| {
+		(
+			DeployFailure::Unhealthy,
+			format!("an order names at most {MAX_PORTS} ports, none of them 0 and none twice"),
+		)
+	})
 }
 
 pub(super) fn unknown(message: &str) -> ContainerState {
@@ -408,4 +443,56 @@ pub(super) fn find_socket() -> Option<PathBuf> {
 			.into_iter()
 			.find(|path| path.exists())
 	})
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use kaisar_primitives::agent::ContainerLimits;
+	use sp_core::ed25519;
+
+	#[test]
+	fn a_workload_beyond_the_limits_fails_without_a_try() {
+		let with = |change: &dyn Fn(&mut Deployment)| {
+			let mut deployment = Deployment {
+				order: 1,
+				image: "nginx".into(),
+				args: vec!["a".into(); 64],
+				env: vec!["A=1".into(); 64],
+				ports: (1..=8).collect(),
+				capabilities: Vec::new(),
+				client: ed25519::Public::default(),
+				limits: ContainerLimits::default(),
+				answer_ms: None,
+				serve_ms: None,
+				keep_ms: 1,
+			};
+			change(&mut deployment);
+			inadmissible(&deployment)
+		};
+		assert_eq!(with(&|_| ()), None);
+		assert_eq!(with(&|it| it.args = vec!["a".repeat(2_048 - 3 * 64)]), None);
+		let image = DeployFailure::ImageUnavailable;
+		let unhealthy = DeployFailure::Unhealthy;
+		let cases: [(&dyn Fn(&mut Deployment), _, _); 9] = [
+			(&|it| it.args.push("a".into()), image, "64 arguments"),
+			(&|it| it.env.push("A=1".into()), image, "as many variables"),
+			(
+				&|it| it.args = vec!["a".repeat(2_049 - 3 * 64)],
+				image,
+				"2048 bytes",
+			),
+			(&|it| it.args[0] = "\0".into(), image, "zero byte"),
+			(&|it| it.env[0] = "A".into(), image, "NAME=VALUE"),
+			(&|it| it.env[0] = "=A".into(), image, "NAME=VALUE"),
+			(&|it| it.ports.push(9), unhealthy, "at most 8 ports"),
+			(&|it| it.ports[1] = 0, unhealthy, "none of them 0"),
+			(&|it| it.ports[1] = 1, unhealthy, "none twice"),
+		];
+		for (change, expected, says) in cases {
+			let (failure, message) = with(change).expect(says);
+			assert_eq!(failure, expected, "{message}");
+			assert!(message.contains(says), "{message}");
+		}
+	}
 }

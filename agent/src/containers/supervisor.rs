@@ -197,7 +197,7 @@ impl Task<'_> {
 		if too_large(size, deployment) {
 			return Ok(self.fail(DeployFailure::ImageUnavailable, TOO_LARGE));
 		}
-		let ports = ports_of(&image, deployment.port);
+		let ports = ports_of(&image, &deployment.ports);
 		if ports.is_empty() {
 			let why = "the image exposes no TCP port and the order names none";
 			return Ok(self.fail(DeployFailure::Unhealthy, why));
@@ -306,12 +306,12 @@ impl Task<'_> {
 				(LABEL_PORTS.into(), numbers.join(",")),
 			])),
 			exposed_ports: Some(numbers.iter().map(|port| format!("{port}/tcp")).collect()),
-			// If NVIDIA's runtime is the engine's default, an image's environment decides which GPUs it
-			// gets, unless the engine hands out those of an order.
-			env: host_config
-				.device_requests
-				.is_none()
-				.then(|| vec!["NVIDIA_VISIBLE_DEVICES=void".into()]),
+			// The image's entrypoint stays.
+			cmd: (!deployment.args.is_empty()).then(|| deployment.args.clone()),
+			env: Some(limits::environment(
+				&deployment.env,
+				host_config.device_requests.as_deref(),
+			)),
 			host_config: Some(host_config),
 			..Default::default()
 		};
@@ -530,10 +530,11 @@ impl Task<'_> {
 			self.run.answers = Some(now);
 		} else {
 			let overdue = started.elapsed() > self.shared.settings.timeouts.healthy;
-			if overdue && !desired.ran {
+			let has_time = desired.answer_by.is_some_and(|by| now_ms() < by);
+			if overdue && !desired.ran && !has_time {
 				return Ok(self.fail(
 					DeployFailure::Unhealthy,
-					"the container runs, but neither its health check nor its port answers",
+					"the container runs, but neither its health check nor its first port answers",
 				));
 			}
 			self.publish(ContainerState::Starting, Some(&[]));

@@ -75,12 +75,17 @@ impl Gate for Doorkeeper {
 			let until = probes_until(&self.jobs, &AgentKey::from_raw(*client), &served);
 			(Some(until.ok_or(Refusal::NotServed)?), true)
 		};
-		let mut ports = served.ports.iter();
+		let first = served.ports.first().ok_or(Refusal::NotReady)?;
 		let (_, address) = match open.port {
-			None => ports.next().ok_or(Refusal::NotReady)?,
-			Some(port) => ports
-				.find(|(number, _)| *number == port)
-				.ok_or(Refusal::NoSuchPort)?,
+			None => first,
+			Some(asked) => {
+				let mut ports = served.ports.iter();
+				let found = ports.find(|(number, _)| *number == asked);
+				found.ok_or_else(|| Refusal::NoSuchPort {
+					asked,
+					served: served.ports.iter().map(|(number, _)| *number).collect(),
+				})?
+			}
 		};
 		Ok(Pass {
 			address: *address,

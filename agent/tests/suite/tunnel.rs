@@ -78,7 +78,7 @@ async fn page(tunnel: &Tunnel) -> String {
 async fn a_customer_reaches_its_container_and_nobody_else_does() {
 	let world = World::new();
 	let (address, _web) = server(web).await;
-	let (other, _other) = server(async |mut tcp: TcpStream| {
+	let (second_at, _second) = server(async |mut tcp: TcpStream| {
 		let _ = tcp.write_all(b"another port").await;
 	})
 	.await;
@@ -88,7 +88,7 @@ async fn a_customer_reaches_its_container_and_nobody_else_does() {
 	let not_served = Refusal::NotServed;
 	assert_eq!(refused(open(&world, &agent, CLIENT).await), not_served);
 	let mut order = served(&world, address);
-	order.ports.push((9_000, other));
+	order.ports.push((9_000, second_at));
 	shelf.put(ORDER, order);
 
 	let tunnel = open(&world, &agent, CLIENT).await.unwrap();
@@ -100,7 +100,24 @@ async fn a_customer_reaches_its_container_and_nobody_else_does() {
 	let (_send, mut recv) = second.stream().await.unwrap();
 	assert_eq!(recv.read_to_end(100).await.unwrap(), b"another port");
 	let opened = Tunnel::open(&[CLIENT; 32], &there, Some(9_001)).await;
-	assert_eq!(refused(opened), Refusal::NoSuchPort);
+	let refusal = refused(opened);
+	assert_eq!(
+		refusal.to_string(),
+		"the order serves ports 8080 and 9000, not 9001"
+	);
+	// Both ports over one connection.
+	tunnel.ask(Some(9_000)).await.unwrap();
+	let other = TunnelError::Refused(refusal);
+	assert_eq!(tunnel.ask(Some(9_001)).await.unwrap_err(), other);
+	// Until the container answers, no port is wrong.
+	let mut down = served(&world, address);
+	down.ports.clear();
+	shelf.put(ORDER, down);
+	let asked = tunnel.ask(Some(9_000)).await.unwrap_err();
+	assert_eq!(asked, TunnelError::Refused(Refusal::NotReady));
+	let mut up = served(&world, address);
+	up.ports.push((9_000, second_at));
+	shelf.put(ORDER, up);
 
 	let unknown = Target {
 		order: ORDER + 1,

@@ -5,6 +5,7 @@ use super::{
 	orders::{find, order_over},
 };
 use crate::{
+	args::Listen,
 	chain::Chain,
 	failure::{Failure, Kind, Result},
 	output::Progress,
@@ -14,11 +15,7 @@ use crate::{
 use kaisar_primitives::{AgentKey, agent::AddressRecord};
 use kaisar_tunnel::{DialRule, Refusal, Target, Tunnel, TunnelError, Undialable};
 use serde_json::json;
-use std::{
-	net::{SocketAddr, TcpListener},
-	path::Path,
-	time::Duration,
-};
+use std::{net::TcpListener, path::Path, time::Duration};
 use tokio::{
 	signal::unix::{Signal, SignalKind, signal},
 	time::{Instant, sleep},
@@ -29,12 +26,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between retries.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Forwards a local port to an order's container until the order ends or a signal stops the program.
+/// Forwards local ports to an order's container until the order ends or a signal stops the program.
 pub async fn connect(
 	context: &Context,
 	order: u32,
-	port: Option<u16>,
-	listen: SocketAddr,
+	listen: &[Listen],
 	client_key: Option<&Path>,
 	rule: DialRule,
 ) -> Result<()> {
@@ -42,24 +38,48 @@ pub async fn connect(
 		Some(path) => wallet::read_client_secret(path)?,
 		None => context.wallet()?.client_secret(),
 	};
-	let listener = TcpListener::bind(listen)
-		.and_then(|listener| {
-			listener.set_nonblocking(true)?;
-			Ok(listener)
-		})
-		.map_err(|error| {
-			Failure::usage(format!("cannot listen on {listen}: {error}"))
-				.advise("--listen 127.0.0.1:0 takes any free port")
-		})?;
 	let connection = Connection {
 		context,
 		order,
-		port,
 		secret,
-		listener,
+		locals: listen.iter().map(Local::open).collect::<Result<_>>()?,
 		rule,
 	};
 	connection.keep(Stop::new()?).await
+}
+
+/// A local socket, and the container's port that it leads to.
+struct Local {
+	listener: TcpListener,
+	/// Without one, the order's first.
+	port: Option<u16>,
+}
+
+impl Local {
+	fn open(listen: &Listen) -> Result<Self> {
+		let at = listen.at;
+		let listener = TcpListener::bind(at)
+			.and_then(|listener| {
+				listener.set_nonblocking(true)?;
+				Ok(listener)
+			})
+			.map_err(|error| {
+				Failure::usage(format!("cannot listen on {at}: {error}"))
+					.advise("--listen 127.0.0.1:0 takes any free port")
+			})?;
+		Ok(Self {
+			listener,
+			port: listen.port,
+		})
+	}
+
+	/// Returns a handle of the socket for one tunnel. The socket itself outlives it.
+	fn listener(&self) -> Result<tokio::net::TcpListener> {
+		self.listener
+			.try_clone()
+			.and_then(tokio::net::TcpListener::from_std)
+			.map_err(|error| Failure::usage(format!("cannot accept local connections: {error}")))
+	}
 }
 
 /// Ctrl-C or a termination signal. A signal that arrives between two waits is kept.
@@ -90,9 +110,9 @@ impl Stop {
 struct Connection<'context> {
 	context: &'context Context,
 	order: u32,
-	port: Option<u16>,
 	secret: [u8; 32],
-	listener: TcpListener,
+	/// At least one.
+	locals: Vec<Local>,
 	/// Addresses and relays of the agent's record that may be dialed.
 	rule: DialRule,
 }
@@ -199,9 +219,19 @@ impl Connection<'_> {
 			relays: record.relays,
 			rule: self.rule.clone(),
 		};
-		Tunnel::open(&self.secret, &target, self.port)
+		let refused = |error: TunnelError| of_tunnel(self.order, &error);
+		let mut ports = self.locals.iter().map(|local| local.port);
+		let first = ports.next().flatten();
+		let tunnel = Tunnel::open(&self.secret, &target, first)
 			.await
-			.map_err(|error| of_tunnel(self.order, &error))
+			.map_err(refused)?;
+		for port in ports {
+			if let Err(error) = tunnel.ask(port).await {
+				tunnel.close().await;
+				return Err(refused(error));
+			}
+		}
+		Ok(tunnel)
 	}
 
 	/// Waits until the order's container runs.
@@ -250,25 +280,30 @@ impl Connection<'_> {
 		}
 	}
 
-	/// Prints the local address.
+	/// Prints the local addresses, one a line.
 	fn tell(&self) -> Result<()> {
-		let local = self
-			.listener
-			.local_addr()
-			.map_err(|error| Failure::usage(format!("cannot read the local port: {error}")))?;
-		self.context
-			.output
-			.line(&json!({ "order": self.order, "listening": local }), || {
-				format!("order {} is at {local}", self.order)
-			})
+		let order = self.order;
+		for Local { listener, port } in &self.locals {
+			let local = listener
+				.local_addr()
+				.map_err(|error| Failure::usage(format!("cannot read the local port: {error}")))?;
+			let document = json!({ "order": order, "listening": local, "port": port });
+			self.context.output.line(&document, || match port {
+				None => format!("order {order} is at {local}"),
+				Some(port) => format!("port {port} of order {order} is at {local}"),
+			})?;
+		}
+		Ok(())
 	}
 
 	/// Forwards local connections until the tunnel closes, and returns the reason.
 	async fn forward(&self, tunnel: &Tunnel) -> Result<TunnelError> {
-		let cannot = |error| Failure::usage(format!("cannot accept local connections: {error}"));
-		let listener = self.listener.try_clone().map_err(cannot)?;
-		let listener = tokio::net::TcpListener::from_std(listener).map_err(cannot)?;
-		Ok(match tunnel.forward(listener).await {
+		let mut forwards = Vec::new();
+		for local in &self.locals {
+			forwards.push(Box::pin(tunnel.forward_to(local.listener()?, local.port)));
+		}
+		let (ended, ..) = futures::future::select_all(forwards).await;
+		Ok(match ended {
 			Err(error) => error,
 			Ok(()) => TunnelError::Closed,
 		})
@@ -296,10 +331,11 @@ fn of_tunnel(order: u32, error: &TunnelError) -> Failure {
 				.named("Over")
 				.advise("`kaisar order` places a new one")
 		}
-		TunnelError::Refused(Refusal::NoSuchPort) => Failure::not_found(format!(
-			"the container of order {order} does not expose this port"
-		))
-		.advise("name a port that its image exposes with --port"),
+		TunnelError::Refused(refusal @ Refusal::NoSuchPort { .. }) => Failure::not_found(refusal)
+			.advise(
+				"name one of them, as --listen 127.0.0.1:0=PORT; an order's ports are those of \
+				 `kaisar order --port`, or those that its image exposes",
+			),
 		TunnelError::Undialable(Undialable::Refused { .. }) => Failure::unreachable(error).advise(
 			"if the agent is in your own network, pass --private-addresses; if you trust a relay that it \
 			 names, pass --relay-url URL",

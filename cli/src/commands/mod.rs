@@ -6,6 +6,7 @@ mod orders;
 mod plot;
 mod providers;
 mod status;
+mod templates;
 mod wallets;
 
 use crate::{
@@ -93,6 +94,11 @@ pub async fn run(cli: Cli) -> Result<()> {
 	match cli.command {
 		Command::Quote { machine, term } => orders::quote(context, &machine, term).await,
 		Command::Order(order) => orders::order(context, &order).await,
+		Command::Templates {
+			template: Some(id),
+			metadata,
+		} => templates::show(context, id, metadata.as_deref()).await,
+		Command::Templates { .. } => templates::list(context).await,
 		Command::Orders {
 			order: Some(order), ..
 		} => orders::show(context, order).await,
@@ -107,7 +113,6 @@ pub async fn run(cli: Cli) -> Result<()> {
 		Command::Close { order } => orders::close(context, order).await,
 		Command::Connect {
 			order,
-			port,
 			listen,
 			client_key,
 			relay_url,
@@ -117,7 +122,7 @@ pub async fn run(cli: Cli) -> Result<()> {
 				private: private_addresses,
 				relays: relay_url,
 			};
-			connect::connect(context, order, port, listen, client_key.as_deref(), rule).await
+			connect::connect(context, order, &listen, client_key.as_deref(), rule).await
 		}
 		Command::Register(register) => providers::register(context, &register).await,
 		Command::Status {

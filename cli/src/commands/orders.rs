@@ -1,6 +1,6 @@
 //! Commands of customers: quotes and orders.
 
-use super::{Context, kai};
+use super::{Context, kai, templates};
 use crate::{
 	amount::{Kai, Share},
 	args::{self, Machine, Term},
@@ -8,9 +8,10 @@ use crate::{
 	classes,
 	failure::{Failure, Result},
 	output::{self, Align, Facts, Progress, table, when},
-	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Requirement, Workload},
+	types::{CloseReason, Image, Issue, Key, Money, Order, OrderState, Plan, Requirement},
 	views,
 	wallet::{self, Wallet},
+	workload,
 };
 use serde_json::json;
 use subxt::{dynamic, utils::AccountId32};
@@ -69,8 +70,14 @@ pub async fn quote(context: &Context, machine: &Machine, term: Term) -> Result<(
 pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 	let requirement = args.machine.requirement();
 	let term = args.term;
+	let workload = args.container.workload(args.image.clone(), term.hours())?;
 	let chain = context.chain().await?;
 	let at = chain.best().await?;
+	if let Image::Template(id) = workload.image {
+		let template = views::template(&at, id).await?;
+		let template = template.ok_or_else(|| templates::unknown(id))?;
+		workload::check(&workload, Some(&template))?;
+	}
 	let quote = views::quote(&at, requirement, term.hours(), term.plan).await?;
 	let limit = limit(args.max_price, quote.total)?;
 	if limit < quote.total {
@@ -99,7 +106,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 		"place_order",
 		(
 			requirement,
-			Workload::of(args.image.clone()),
+			workload.clone(),
 			term.hours(),
 			term.plan,
 			limit,
@@ -118,7 +125,13 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 	}
 	context.done(
 		&done,
-		json!({ "order": order, "quoted": quote.total, "credits": credits, "max_price": limit }),
+		json!({
+			"order": order,
+			"workload": workload,
+			"quoted": quote.total,
+			"credits": credits,
+			"max_price": limit,
+		}),
 		&format!(
 			"order {order} is placed, for about {}; `kaisar orders {order}` shows its progress",
 			kai(quote.total)
@@ -187,7 +200,8 @@ pub fn order_over(order: &Order) -> Failure {
 					 later",
 				),
 				CloseReason::ImageFailed => failure.advise(
-					"check the image's name, that its container keeps running, and that it answers on its port",
+					"check the image's name and arguments, that its container keeps running, and that it answers on \
+					 its first port (--port); --deploy-minutes gives it more time",
 				),
 				CloseReason::Exited => {
 					failure.advise("order an image whose main process does not end by itself")
@@ -234,6 +248,10 @@ pub async fn list(context: &Context, account: Option<AccountId32>, all: bool) ->
 						.map_or_else(String::new, |worker| worker.to_string()),
 					classes::gpus(order.requirement.gpu_class, order.requirement.gpu_count),
 					image(found),
+					found
+						.workload
+						.as_ref()
+						.map_or_else(String::new, |workload| templates::ports(&workload.run)),
 					ends(found, now),
 					order.ledger.charged.to_string(),
 				]
@@ -246,6 +264,7 @@ pub async fn list(context: &Context, account: Option<AccountId32>, all: bool) ->
 				("WORKER", Align::Right),
 				("MACHINE", Align::Left),
 				("IMAGE", Align::Left),
+				("PORTS", Align::Left),
 				("LEFT", Align::Right),
 				("CHARGED KAI", Align::Right),
 			],
@@ -393,7 +412,7 @@ fn time_of(hours: u32, units: u32, unit: &str) -> String {
 }
 
 /// Describes the image that an order runs.
-fn image(order: &Order) -> String {
+pub fn image(order: &Order) -> String {
 	let Some(workload) = &order.workload else {
 		return String::new();
 	};
@@ -428,12 +447,15 @@ fn facts(found: &Order, now: u32) -> String {
 		OrderState::Closed { reason } => Some(reason.meaning()),
 		_ => None,
 	};
-	Facts::default()
+	let mut facts = Facts::default()
 		.add("Order", found.id)
 		.add("State", order.state.text())
 		.maybe("", meaning)
-		.add("Customer", order.customer)
-		.maybe("Image", found.workload.is_some().then(|| image(found)))
+		.add("Customer", order.customer);
+	if let Some(workload) = &found.workload {
+		facts = templates::describe(facts.add("Image", image(found)), &workload.run);
+	}
+	facts
 		.add("Machine", describe(order.requirement))
 		.maybe("Worker", order.worker)
 		.add("Plan", format!("{}, {} h", order.plan, found.hours))

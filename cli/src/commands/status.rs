@@ -2,7 +2,9 @@
 
 use super::{
 	Context, claim, kai,
+	orders::image,
 	providers::{describe, find},
+	templates,
 };
 use crate::{
 	amount::Kai,
@@ -134,15 +136,30 @@ pub async fn worker(context: &Context, id: u32) -> Result<()> {
 		// Without a wallet, show the worker alone.
 		Err(_) => None,
 	};
-	let document = json!({ "block": at.number(), "id": id, "worker": worker, "mine": mine });
+	let served = match worker.order {
+		Some(order) => views::order(&at, order).await?,
+		None => None,
+	};
+	let workload = served.as_ref().and_then(|order| order.workload.as_ref());
+	let document = json!({
+		"block": at.number(),
+		"id": id,
+		"worker": worker,
+		"workload": workload,
+		"mine": mine,
+	});
 	let now = at.number();
 	context.output.show(&document, || {
 		let some = |amount: Kai| (amount.0 > 0).then(|| kai(amount));
-		let mut text = Facts::default()
+		let mut facts = Facts::default()
 			.add("Worker", id)
 			.add("State", state(&worker))
 			.add("Owner", worker.owner)
-			.maybe("Order", worker.order)
+			.maybe("Order", worker.order);
+		if let (Some(order), Some(workload)) = (&served, workload) {
+			facts = templates::describe(facts.add("Image", image(order)), &workload.run);
+		}
+		let mut text = facts
 			.add("Claimed", describe(&worker.spec))
 			.add(
 				"Verified",

@@ -1,5 +1,6 @@
 //! Images and templates.
 
+use super::keys::Key;
 use crate::wrapper;
 use kaisar_primitives::order;
 use std::{fmt, str::FromStr};
@@ -44,6 +45,22 @@ chain_types! {
 		pub env: Vec<Text>,
 		/// Ports that customers are connected to; by default those that the image exposes.
 		pub ports: Vec<u16>,
+		/// Capabilities that the container keeps.
+		pub capabilities: Vec<Capability>,
+		/// Hash of the document that describes it.
+		pub metadata: Option<Key>,
+	}
+
+	/// A capability that a template names.
+	#[derive(Copy)]
+	enum Capability {
+		Chown,
+		DacOverride,
+		Fowner,
+		Kill,
+		NetBindService,
+		SetGid,
+		SetUid,
 	}
 }
 
@@ -58,6 +75,21 @@ impl Workload {
 			sealed: false,
 			deploy_blocks: 0,
 			failover: false,
+		}
+	}
+}
+
+impl Capability {
+	/// Returns the name that container engines use.
+	pub const fn name(self) -> &'static str {
+		match self {
+			Self::Chown => "CHOWN",
+			Self::DacOverride => "DAC_OVERRIDE",
+			Self::Fowner => "FOWNER",
+			Self::Kill => "KILL",
+			Self::NetBindService => "NET_BIND_SERVICE",
+			Self::SetGid => "SETGID",
+			Self::SetUid => "SETUID",
 		}
 	}
 }

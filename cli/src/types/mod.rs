@@ -50,7 +50,7 @@ mod tests;
 mod worker;
 
 pub use account::Balances;
-pub use image::{Image, Workload};
+pub use image::{Image, Template, Text, Workload};
 pub use keys::{Key, KeyProof, KeyTimeline};
 pub use machine::{Arch, Cuda, Profile, Region, Requirement, WorkerSpec};
 pub use order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote};

@@ -1,7 +1,7 @@
 //! Checks these types against the chain's own.
 
 use super::{
-	image::Image,
+	image::{Capability, Image, Text, Workload},
 	keys::{DatedKeys, Key, KeyProof, KeyTimeline},
 	machine::{Arch, Cuda, Region, Requirement, WorkerSpec},
 	order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote},
@@ -100,6 +100,20 @@ fn arguments_are_encoded_as_the_chain_expects() {
 		as_theirs::<order::Image>(&Image::Template(7)),
 		order::Image::Template(7)
 	);
+	let workload = Workload {
+		args: vec![Text(b"--model".to_vec()), Text(vec![])],
+		env: vec![Text(b"A=1".to_vec())],
+		ports: vec![8_080, 22],
+		deploy_blocks: 75,
+		..Workload::of(image)
+	};
+	let theirs: order::Workload = as_theirs(&workload);
+	assert!(theirs.is_valid());
+	let args: Vec<&[u8]> = theirs.args.iter().map(|item| &item[..]).collect();
+	assert_eq!(args, [&b"--model"[..], b""]);
+	assert_eq!(theirs.env[0].to_vec(), b"A=1");
+	assert_eq!(theirs.ports.to_vec(), [8_080, 22]);
+	assert_eq!((theirs.deploy_blocks, theirs.sealed), (75, false));
 	let key = Key([9; 32]);
 	assert_eq!(as_theirs::<order::ClientKey>(&key).0, key.0);
 	assert_eq!(
@@ -153,8 +167,12 @@ fn an_order_is_decoded_completely() {
 		quarter: 80,
 	};
 	let money = |kai, credits| theirs::Money { kai, credits };
+	let item = |text: &[u8]| order::WorkloadItem::try_from(text.to_vec()).expect("it is short");
 	let run = theirs::Template {
+		args: vec![item(b"lab")].try_into().expect("it is one"),
+		env: vec![item(b"A=1")].try_into().expect("it is one"),
 		ports: vec![8_080].try_into().expect("it is one"),
+		metadata: Some(sp_core::H256::repeat_byte(6)),
 		capabilities: vec![theirs::Capability::Kill]
 			.try_into()
 			.expect("it is one"),
@@ -261,6 +279,10 @@ fn an_order_is_decoded_completely() {
 		(workload.template, &workload.run.ports[..]),
 		(Some(3), &[8_080][..])
 	);
+	assert_eq!(workload.run.args, [Text(b"lab".to_vec())]);
+	assert_eq!(workload.run.env, [Text(b"A=1".to_vec())]);
+	assert_eq!(workload.run.capabilities, [Capability::Kill]);
+	assert_eq!(workload.run.metadata, Some(Key([6; 32])));
 	assert!(workload.sealed && !workload.failover);
 	assert_eq!(workload.client_key, Key([8; 32]));
 

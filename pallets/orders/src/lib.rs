@@ -507,8 +507,8 @@ pub mod pallet {
 		/// references cannot have.
 		InvalidImage,
 		/// Arguments and environment, with those of the template, exceed 2,048 bytes or 64 entries each; an
-		/// argument has a zero byte, a variable has no name, or a port is 0 or repeated; or `deploy_blocks`
-		/// is neither 0 nor 75 to 600, or exceeds the hours bought.
+		/// argument has a zero byte or is not UTF-8, a variable has no name, or a port is 0 or repeated; or
+		/// `deploy_blocks` is neither 0 nor 75 to 600, or exceeds the hours bought.
 		InvalidWorkload,
 		/// No template has this number.
 		UnknownTemplate,
@@ -601,6 +601,13 @@ pub mod pallet {
 			Self::book_from(from, limit)
 		}
 
+		/// Returns a page of the templates, in no particular order: those that follow number `after`, by
+		/// default the first, at most `limit` of them and at most [`kaisar_primitives::MAX_PAGE`]. A page
+		/// with fewer is the last.
+		pub fn templates(after: Option<TemplateId>, limit: u32) -> Vec<(TemplateId, Template)> {
+			Self::templates_after(after, limit)
+		}
+
 		/// Returns a template; `None` if no template has this number.
 		pub fn template(id: TemplateId) -> Option<Template> {
 			Templates::<T>::get(id)
@@ -627,10 +634,10 @@ pub mod pallet {
 		/// # Parameters
 		/// - `requirement`: the machine; an order rents all of it.
 		/// - `workload`: the image to run (an OCI reference or a template), with arguments, environment and
-		///   ports; whether the agent waits for a sealed part; the blocks that the deployment may take, 75
-		///   to 600, or 0 for [`Config::DeployDeadline`]; whether another worker takes over if the first one
-		///   fails, which has no effect yet. An order's own arguments and ports replace those of a template,
-		///   its variables follow them.
+		///   TCP ports; whether the agent waits for a sealed part, which has no effect yet; the blocks that
+		///   the deployment may take, 75 to 600, or 0 for [`Config::DeployDeadline`]; whether another worker
+		///   takes over if the first one fails, which has no effect yet. An order's own arguments and ports
+		///   replace those of a template, its variables follow them.
 		/// - `hours`: the length in hours, counted from the deployment; at least the plan's minimum, at most
 		///   8,760.
 		/// - `plan`: the commitment that lowers the price.

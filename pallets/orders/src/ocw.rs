@@ -12,7 +12,7 @@ use alloc::{
 use codec::Encode;
 use kaisar_primitives::{
 	BlockNumber, Checks, DeployFailure, HOURS, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
-	WorkerKey, WorkerRegistry,
+	WorkerKey, WorkerRegistry, WorkloadItems,
 	agent::{
 		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
 	},
@@ -157,11 +157,15 @@ fn deployment<T: Config>(
 		OrderState::Closing => (Some(0), 0),
 		_ => (None, order.deploy_by.saturating_sub(now)),
 	};
+	let answer = (order.state == OrderState::Deploying && order.deploy_blocks != 0)
+		.then(|| order.deploy_by.saturating_sub(now));
 	let millis = |blocks: BlockNumber| u64::from(blocks).saturating_mul(MILLISECS_PER_BLOCK);
 	Some(Deployment {
 		order: id,
 		image: String::from_utf8_lossy(&run.image).into_owned(),
-		port: run.ports.first().copied(),
+		args: texts(&run.args),
+		env: texts(&run.env),
+		ports: run.ports.to_vec(),
 		capabilities: run
 			.capabilities
 			.iter()
@@ -174,12 +178,21 @@ fn deployment<T: Config>(
 			memory_gb: info.spec.memory_gb,
 			disk_gb: info.spec.disk_gb,
 		},
+		answer_ms: answer.map(millis),
 		serve_ms: serve.map(millis),
 		keep_ms: millis(
 			keep.saturating_add(Pallet::<T>::closing_timeout())
 				.saturating_add(GRACE),
 		),
 	})
+}
+
+/// Returns arguments or variables as texts. Orders with others are refused when they are placed.
+fn texts(items: &WorkloadItems) -> Vec<String> {
+	items
+		.iter()
+		.map(|item| String::from_utf8_lossy(item).into_owned())
+		.collect()
 }
 
 /// Submits the state of an order's container, if that changes the order.

@@ -2,7 +2,7 @@
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
-use kaisar_primitives::{GpuClass, MAX_PAGE, OrderId};
+use kaisar_primitives::{GpuClass, MAX_PAGE, OrderId, TemplateId};
 
 impl<T: Config> Pallet<T> {
 	pub(crate) fn view_of(id: OrderId) -> Option<OrderView<T::AccountId>> {
@@ -34,6 +34,17 @@ impl<T: Config> Pallet<T> {
 		let limit = limit.min(MAX_PAGE) as usize;
 		let page = ids.by_ref().take(limit).filter_map(Self::view_of).collect();
 		(page, ids.next())
+	}
+
+	pub(crate) fn templates_after(
+		after: Option<TemplateId>,
+		limit: u32,
+	) -> Vec<(TemplateId, Template)> {
+		let templates = match after {
+			Some(id) => Templates::<T>::iter_from_key(id),
+			None => Templates::<T>::iter(),
+		};
+		templates.take(limit.min(MAX_PAGE) as usize).collect()
 	}
 
 	pub(crate) fn book_from(from: GpuClass, limit: u32) -> Vec<(GpuClass, ClassPrice)> {

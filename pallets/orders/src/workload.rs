@@ -80,7 +80,7 @@ pub struct Template {
 	pub ports: Ports,
 	/// The capabilities that the container keeps; all others are dropped.
 	pub capabilities: BoundedVec<Capability, ConstU32<MAX_CAPABILITIES>>,
-	/// Hash of a document with its name, description, parameters and required hardware.
+	/// blake2-256 of a JSON document with its `name` and `text`, parameters and required hardware.
 	pub metadata: Option<H256>,
 }
 

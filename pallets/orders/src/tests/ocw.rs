@@ -7,7 +7,7 @@ use frame_support::{
 	traits::{Authorize, Hooks},
 };
 use kaisar_primitives::{
-	Ports,
+	Ports, WorkloadItems,
 	agent::{
 		AgentConfig, ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest,
 		PATH_ORDER, config_key,
@@ -141,8 +141,15 @@ impl Node {
 	}
 }
 
+fn items(texts: &[&str]) -> WorkloadItems {
+	let item = |text: &&str| BoundedVec::truncate_from(text.as_bytes().to_vec());
+	BoundedVec::truncate_from(texts.iter().map(item).collect())
+}
+
 fn template() -> Template {
 	Template {
+		args: items(&["lab"]),
+		env: items(&["LANG=C"]),
 		ports: BoundedVec::truncate_from(vec![8_888, 22]),
 		capabilities: BoundedVec::truncate_from(vec![Capability::Chown]),
 		..Template::of(reference("jupyter"))
@@ -153,13 +160,16 @@ fn plain() -> Deployment {
 	Deployment {
 		order: 0,
 		image: "docker.io/library/nginx:1.27".into(),
-		port: None,
+		args: vec![],
+		env: vec![],
+		ports: vec![],
 		capabilities: vec![],
 		client: client_key(),
 		limits: ContainerLimits {
 			gpus: 1,
 			..Default::default()
 		},
+		answer_ms: None,
 		serve_ms: None,
 		keep_ms: u64::from(DEADLINE + TIMEOUT + 24 * HOURS) * 12_000,
 	}
@@ -214,28 +224,62 @@ fn a_running_container_is_confirmed() {
 }
 
 #[test]
-fn the_agent_gets_the_first_port_and_the_templates_capabilities() {
-	let ports = |ports: &[u16]| Ports::truncate_from(ports.to_vec());
+fn the_agent_gets_the_whole_workload() {
 	let of_template = Workload::of(Image::Template(1));
-	for (workload, port) in [
-		(of_template.clone(), 8_888),
+	let own = Workload {
+		args: items(&["notebook", "\u{fc}"]),
+		env: items(&["LANG=de", "A=b=c"]),
+		ports: Ports::truncate_from(vec![80, 443]),
+		..of_template.clone()
+	};
+	let texts = |texts: &[&str]| texts.iter().map(|text| (*text).into()).collect::<Vec<_>>();
+	for (workload, args, env, ports) in [
 		(
-			Workload {
-				ports: ports(&[80, 443]),
-				..of_template
-			},
-			80,
+			of_template,
+			texts(&["lab"]),
+			texts(&["LANG=C"]),
+			vec![8_888, 22],
+		),
+		// The order's own arguments and ports replace the template's, its variables follow them.
+		(
+			own,
+			texts(&["notebook", "\u{fc}"]),
+			texts(&["LANG=C", "LANG=de", "A=b=c"]),
+			vec![80, 443],
 		),
 	] {
 		let mut node = Node::new(workload);
 		let deployment = Deployment {
 			image: "jupyter".into(),
-			port: Some(port),
+			args,
+			env,
+			ports,
 			capabilities: vec!["CHOWN".into()],
 			..plain()
 		};
 		assert_eq!(node.work(deployment, ContainerState::Starting), None);
 	}
+}
+
+#[test]
+fn an_order_with_its_own_deadline_gives_the_container_until_then() {
+	let mut node = Node::new(Workload {
+		deploy_blocks: 100,
+		..workload()
+	});
+	let deployment = Deployment {
+		answer_ms: Some(100 * 12_000),
+		keep_ms: u64::from(100 + TIMEOUT + 24 * HOURS) * 12_000,
+		..plain()
+	};
+	assert_eq!(node.work(deployment, ContainerState::Starting), None);
+	node.ext.execute_with(|| confirm(0));
+	let deployment = Deployment {
+		serve_ms: Some(u64::from(HOURS) * 12_000),
+		keep_ms: u64::from(HOURS + TIMEOUT + 24 * HOURS) * 12_000,
+		..plain()
+	};
+	assert_eq!(node.work(deployment, ContainerState::Running), None);
 }
 
 #[test]

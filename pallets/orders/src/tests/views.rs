@@ -112,6 +112,37 @@ fn the_book_comes_in_pages() {
 }
 
 #[test]
+fn templates_come_in_pages() {
+	ExtBuilder.build_and_execute(|| {
+		assert_eq!(Rentals::templates(None, 10), vec![]);
+		let template = |id: u32| Template::of(reference(&format!("image-{id}")));
+		let ids = [0, 3, 7, 300, u32::MAX];
+		for id in ids {
+			assert_ok!(Rentals::set_template(
+				RuntimeOrigin::root(),
+				id,
+				Some(template(id))
+			));
+		}
+		for limit in 1..=6 {
+			let mut read: Vec<(u32, Template)> = Vec::new();
+			loop {
+				let page = Rentals::templates(read.last().map(|(id, _)| *id), limit);
+				let last = page.len() < limit as usize;
+				read.extend(page);
+				if last {
+					break;
+				}
+			}
+			read.sort_by_key(|(id, _)| *id);
+			let expected: Vec<_> = ids.iter().map(|id| (*id, template(*id))).collect();
+			assert_eq!(read, expected, "{limit}");
+		}
+		assert_eq!(Rentals::templates(None, 0), vec![]);
+	});
+}
+
+#[test]
 fn credits_and_the_queue_are_shown() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
