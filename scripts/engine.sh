@@ -10,6 +10,8 @@ usage() {
 	cat <<-HELP
 		usage: scripts/engine.sh start DIR [HOST:PORT]   start an engine with all its files in DIR
 		       scripts/engine.sh images DIR [PORT]       make the images of the tests
+		       scripts/engine.sh stand-in DIR NAME [CHANGE …]
+		                                                 make a stand-in for the image of a template
 		       scripts/engine.sh client DIR ARGUMENT …   run the engine's own command, podman or docker
 		       scripts/engine.sh podman DIR ARGUMENT …   run podman; fails if the engine is Docker
 		       scripts/engine.sh halt DIR                end the service; containers keep running
@@ -28,6 +30,8 @@ usage() {
 		         localhost/kaisar-broken:1   has a command that does not exist
 		         localhost/kaisar-deaf:1     runs, and never listens on its port
 		         localhost/kaisar-portless:1 runs, and exposes no port
+		stand-in makes localhost/kaisar-template-NAME:1 for the template of templates/NAME.json, with changes as
+		         in a Dockerfile, such as USER and ENTRYPOINT
 
 		Needs root and busybox-static; Podman needs podman, runc and netavark, Docker needs docker.io.
 
@@ -214,6 +218,9 @@ make_images() {
 	rm -rf "$DIR/rootfs"
 }
 
+# shellcheck source=scripts/engine-templates.sh
+source "$SCRIPTS/engine-templates.sh"
+
 start() {
 	[[ $EUID -eq 0 ]] || die "root is needed: run this as root"
 	local need
@@ -296,6 +303,7 @@ case "$COMMAND" in
 		start
 		;;
 	images) make_images "${1:-8080}" ;;
+	stand-in) make_stand_in "$@" ;;
 	client) engine_client "$@" ;;
 	podman)
 		[[ "$ENGINE" == podman ]] || die "the engine in $DIR is $ENGINE; use: scripts/engine.sh client"

@@ -73,7 +73,7 @@ const FIELDS = {
 		name: (value) => /^[a-z0-9]+(-[a-z0-9]+)*$/.test(value),
 		parameters: listOf((value) => typeof value === 'object'),
 		ports: listOf((value) => typeof value === 'object'),
-		text: (value) => listOf(text)(value) && value.length > 0,
+		text,
 		title: text,
 		upstream: (value) => typeof value === 'object',
 	},
