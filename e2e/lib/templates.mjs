@@ -29,7 +29,7 @@ const CAPABILITIES = {
 	SETUID: 'SetUid',
 };
 
-/** Fields of a template, and of the parts of one, each with the test of its value. */
+// Tests of values.
 const text = (value) => typeof value === 'string' && value.trim() !== '';
 const listOf = (test) => (value) => Array.isArray(value) && value.every(test);
 const integer = (least, most) => (value) => Number.isInteger(value) && value >= least && value <= most;
@@ -37,6 +37,8 @@ const optional = (test) => (value) => value === null || test(value);
 const oneOf = (...values) => (value) => values.includes(value);
 const plainText = (value) => typeof value === 'string';
 const port = integer(1, 65_535);
+
+/** Fields of a template, and of the parts of one, each with the test of its value. */
 const FIELDS = {
 	access: {
 		connect: listOf(text),
