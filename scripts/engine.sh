@@ -22,6 +22,8 @@ usage() {
 		         contains the path of the network namespace, if the engine has its own. Pulls from
 		         registry.kaisar.test go to HOST:PORT over plain HTTP, if it is given. A halted engine starts
 		         again with its containers.
+		stand-in makes localhost/kaisar-template-NAME:1 for the template of templates/NAME.json, with changes as
+		         in a Dockerfile, such as USER and ENTRYPOINT
 		images   localhost/kaisar-web:1      serves a page on PORT (8080), and the status of its process under
 		                                     /cgi-bin/self
 		         localhost/kaisar-exit:1     serves the same; on a request for /cgi-bin/exit it ends with code 3
@@ -30,8 +32,6 @@ usage() {
 		         localhost/kaisar-broken:1   has a command that does not exist
 		         localhost/kaisar-deaf:1     runs, and never listens on its port
 		         localhost/kaisar-portless:1 runs, and exposes no port
-		stand-in makes localhost/kaisar-template-NAME:1 for the template of templates/NAME.json, with changes as
-		         in a Dockerfile, such as USER and ENTRYPOINT
 
 		Needs root and busybox-static; Podman needs podman, runc and netavark, Docker needs docker.io.
 
