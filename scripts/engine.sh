@@ -10,6 +10,8 @@ usage() {
 	cat <<-HELP
 		usage: scripts/engine.sh start DIR [HOST:PORT]   start an engine with all its files in DIR
 		       scripts/engine.sh images DIR [PORT]       make the images of the tests
+		       scripts/engine.sh stand-in DIR NAME [CHANGE …]
+		                                                 make a stand-in for the image of a template
 		       scripts/engine.sh client DIR ARGUMENT …   run the engine's own command, podman or docker
 		       scripts/engine.sh podman DIR ARGUMENT …   run podman; fails if the engine is Docker
 		       scripts/engine.sh halt DIR                end the service; containers keep running
@@ -20,6 +22,8 @@ usage() {
 		         contains the path of the network namespace, if the engine has its own. Pulls from
 		         registry.kaisar.test go to HOST:PORT over plain HTTP, if it is given. A halted engine starts
 		         again with its containers.
+		stand-in makes localhost/kaisar-template-NAME:1 for the template of templates/NAME.json, with changes as
+		         in a Dockerfile, such as USER and ENTRYPOINT
 		images   localhost/kaisar-web:1      serves a page on PORT (8080), and the status of its process under
 		                                     /cgi-bin/self
 		         localhost/kaisar-exit:1     serves the same; on a request for /cgi-bin/exit it ends with code 3
@@ -231,6 +235,9 @@ make_images() {
 	rm -rf "$DIR/rootfs"
 }
 
+# shellcheck source=scripts/engine-templates.sh
+source "$SCRIPTS/engine-templates.sh"
+
 start() {
 	[[ $EUID -eq 0 ]] || die "root is needed: run this as root"
 	local need
@@ -313,6 +320,7 @@ case "$COMMAND" in
 		start
 		;;
 	images) make_images "${1:-8080}" ;;
+	stand-in) make_stand_in "$@" ;;
 	client) engine_client "$@" ;;
 	podman)
 		[[ "$ENGINE" == podman ]] || die "the engine in $DIR is $ENGINE; use: scripts/engine.sh client"

@@ -1,6 +1,8 @@
 //! Containers, in a real engine of the test's own (`scripts/engine.sh`): Podman, or Docker's daemon if
 //! `KAISAR_ENGINE` is `docker`.
 
+#[path = "containers/templates.rs"]
+mod templates;
 #[path = "suite/world.rs"]
 mod world;
 
