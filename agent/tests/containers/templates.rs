@@ -97,33 +97,19 @@ impl Template {
 	}
 }
 
-/// Returns the deployment of an order for a template, as the node of a worker sends it: with the template's
-/// image, arguments, ports and capabilities, and its variables before those of the order.
-///
-/// **This function alone fills in the fields of [`Deployment`].** Those for arguments, variables and all
-/// ports go here, in place of `port`:
-///
-/// ```ignore
-/// args: template.args.clone(),
-/// env: [template.env.clone(), env.to_vec()].concat(),
-/// ports: template.ports.iter().map(|it| it.port).collect(),
-/// ```
-///
-/// Then [`IN_IMAGE`] is false.
+/// Deploys a template as an order with these variables would.
 fn deployment_of(order: u32, template: &Template, env: &[String]) -> Deployment {
-	let _ = env;
 	Deployment {
-		port: template.ports.first().map(|it| it.port),
+		args: template.args.clone(),
+		env: template.env.iter().chain(env).cloned().collect(),
+		ports: template.ports.iter().map(|it| it.port).collect(),
 		capabilities: template.capabilities(),
 		..deployment(order, &template.image())
 	}
 }
 
-/// Whether arguments and variables are part of the stand-in, since a [`Deployment`] has no fields for them.
-const IN_IMAGE: bool = true;
-
-/// Makes the stand-in for a template's image. `env` has the variables of the order.
-fn stand_in(engine: &Engine, template: &Template, env: &[String]) {
+/// Makes the stand-in for a template's image.
+fn stand_in(engine: &Engine, template: &Template) {
 	let Upstream {
 		entrypoint,
 		cmd,
@@ -136,25 +122,8 @@ fn stand_in(engine: &Engine, template: &Template, env: &[String]) {
 	if !entrypoint.is_empty() {
 		changes.push(format!("ENTRYPOINT {}", list(entrypoint)));
 	}
-	if IN_IMAGE {
-		for variable in template.env.iter().chain(env) {
-			let (name, value) = variable.split_once('=').unwrap();
-			// Docker would insert the values of other variables.
-			let value = if Engine::is_docker() {
-				value.replace('$', "\\$")
-			} else {
-				value.to_owned()
-			};
-			changes.push(format!("ENV {name}=\"{value}\""));
-		}
-	}
-	let command = if IN_IMAGE && !template.args.is_empty() {
-		&template.args
-	} else {
-		cmd
-	};
-	if !command.is_empty() {
-		changes.push(format!("CMD {}", list(command)));
+	if !cmd.is_empty() {
+		changes.push(format!("CMD {}", list(cmd)));
 	}
 	let mut arguments = vec![template.name.as_str()];
 	arguments.extend(changes.iter().map(String::as_str));
@@ -211,7 +180,7 @@ async fn every_template_comes_up_with_its_own_parameters() {
 		// For the output of a failed test.
 		println!("template {}: {}", template.id, template.name);
 		let env = template.required();
-		stand_in(&engine, &template, &env);
+		stand_in(&engine, &template);
 		let mut order = deployment_of(template.id, &template, &env);
 		if shares_ports && template.ports[0].port < 1_024 {
 			order.capabilities.push("NET_BIND_SERVICE".into());
@@ -252,7 +221,7 @@ async fn a_template_fails_without_a_capability_or_a_variable_that_it_needs() {
 	};
 	for template in Template::all() {
 		if template.insists() {
-			stand_in(&engine, &template, &[]);
+			stand_in(&engine, &template);
 			fails(&template, &[], None).await;
 		}
 		// Templates with SSH have the same capabilities for the same reasons.
@@ -260,7 +229,7 @@ async fn a_template_fails_without_a_capability_or_a_variable_that_it_needs() {
 			continue;
 		}
 		let env = template.required();
-		stand_in(&engine, &template, &env);
+		stand_in(&engine, &template);
 		for capability in template.capabilities() {
 			fails(&template, &env, Some(&capability)).await;
 		}
