@@ -7,7 +7,8 @@
 //!
 //! 1. A request with a [`Deployment`](kaisar_primitives::agent::Deployment) comes. Its image is pulled if
 //!    the engine does not have it, and a container is created with labels that name its owner, within the
-//!    order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]).
+//!    order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]), on a
+//!    network of its own ([`network`]).
 //! 2. Its health check or its port answers: it is `Running`. Customers and checkers are admitted
 //!    ([`Containers::served`]).
 //! 3. A container that was stopped or removed from outside is started again. One that ended by itself is
@@ -27,12 +28,14 @@ mod image;
 mod inspect;
 mod layers;
 mod limits;
+mod network;
 mod ping;
 mod room;
 mod run;
 mod state;
 mod supervisor;
 mod sweep;
+mod versions;
 mod watch;
 
 use crate::{
@@ -46,6 +49,7 @@ use kaisar_primitives::{
 	AgentKey, ClientKey, OrderId, WorkerId,
 	agent::{ContainerReport, OrderRequest},
 };
+pub use network::is_public;
 use parking_lot::Mutex;
 pub use room::Room;
 use sp_core::H256;
@@ -120,6 +124,7 @@ impl Containers {
 			new,
 			settings,
 			report,
+			firewall: network::Firewall::default(),
 		});
 		let work = Work {
 			shared: shared.clone(),
@@ -226,6 +231,7 @@ impl Work {
 		));
 		tasks.spawn(sweep::sweep(self.shared.clone()));
 		tasks.spawn(ping::ping(self.shared.clone()));
+		tasks.spawn(network::guard(self.shared.clone()));
 		while let Some(key) = self.new.recv().await {
 			while tasks.try_join_next().is_some() {}
 			tasks.spawn(supervisor::supervise(self.shared.clone(), key));
