@@ -4,8 +4,8 @@ use bollard::models::SystemVersion;
 use std::{fmt, process::Stdio, time::Duration};
 use tokio::process::Command;
 
-/// Oldest Docker. Before it, ports published on the loopback address and the addresses of containers could be
-/// reached by other machines of the same network segment (release notes of Docker Engine 28).
+/// Oldest Docker. Before it, other machines of the same network segment reached ports published on the
+/// loopback address, and containers' addresses (release notes of Docker Engine 28).
 const DOCKER: Version = Version(28, 0, 0);
 /// Oldest Podman: the first with netavark, and with networks by its second API.
 const PODMAN: Version = Version(4, 0, 0);
@@ -27,8 +27,8 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-	/// Parses the first version in a text, e.g. `20.10.24+dfsg1`, or a program's line about itself. A missing
-	/// third number is 0.
+	/// Parses the first version in a text, e.g. `20.10.24+dfsg1` or a program's line about itself. A
+	/// missing third number is 0.
 	pub fn parse(text: &str) -> Option<Self> {
 		text.split_whitespace().find_map(|word| {
 			let word = word.strip_prefix('v').unwrap_or(word);

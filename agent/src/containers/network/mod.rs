@@ -1,11 +1,11 @@
 //! A network of its own for each order, with no way to the provider's network.
 //!
 //! A container reaches the public Internet over IPv4 and nothing more: not the provider's network, the
-//! machine, other containers, or a cloud's metadata. Two things see to it. The engine makes a bridge for each
-//! order, on which no other container is. A firewall table of the agent's ([`rules`]) drops what leaves these
-//! bridges for an address that is not public ([`ranges`]), and what comes to them from outside. The agent
-//! reaches the container at the port that the engine publishes on the loopback address: those packets begin
-//! on this machine, so their answers pass.
+//! machine, other containers, or a cloud's metadata. The engine makes a bridge for each order, on which no
+//! other container is. A firewall table of the agent's ([`rules`]) drops what leaves these bridges for an
+//! address that is not public ([`ranges`]), and what comes to them from outside. The agent reaches the
+//! container at the port that the engine publishes on the loopback address: those connections begin on this
+//! machine, so their answers pass.
 //!
 //! The table needs a firewall of the kernel's that the agent may change. Without it the agent serves no
 //! orders, unless its settings allow containers into the provider's network ([`decide`]).
@@ -267,8 +267,8 @@ pub(super) async fn admit(
 	}
 }
 
-/// Returns whether a container that was just started is on a bridge that the table covers. One that has ended
-/// in the meantime counts as such: Podman removes a bridge with its last container.
+/// Checks that a container that was just started is on a bridge that the table covers. One that has ended in
+/// the meantime passes: Podman removes a bridge with its last container.
 pub(super) async fn is_apart(
 	shared: &SupervisorState,
 	engine: &Engine,

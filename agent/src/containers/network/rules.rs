@@ -284,7 +284,8 @@ fn range(element: &Value) -> Option<Range> {
 
 #[cfg(test)]
 mod tests {
-	use super::{super::ranges::near, *};
+	use super::*;
+	use crate::containers::network::ranges::near;
 
 	const AGENT: &str = "1a2b3c4d5e6f";
 
