@@ -9,6 +9,8 @@ use tokio::{
 	net::UnixStream,
 };
 
+/// Path of the call.
+const CREATE: &str = "/v4.0.0/libpod/networks/create";
 /// Timeout of a call.
 const CALL: Duration = Duration::from_secs(30);
 /// Maximum length of an answer, in bytes.
@@ -21,17 +23,25 @@ pub(super) async fn create(
 	bridge: &str,
 	labels: &HashMap<String, String>,
 ) -> Result<(), Fault> {
-	let body = json!({
-		"name": name,
-		"driver": "bridge",
-		"network_interface": bridge,
-		"ipv6_enabled": false,
-		"internal": false,
-		"dns_enabled": false,
-		"labels": labels,
-		"options": { "isolate": "true" },
-	});
-	post(socket, "/v4.0.0/libpod/networks/create", &body).await
+	let body = |options: Value| {
+		json!({
+			"name": name,
+			"driver": "bridge",
+			"network_interface": bridge,
+			"ipv6_enabled": false,
+			"internal": false,
+			"dns_enabled": false,
+			"labels": labels,
+			"options": options,
+		})
+	};
+	match post(socket, CREATE, &body(json!({ "isolate": "true" }))).await {
+		// Podman 4.0 and CNI do not know the option. The agent's table does without it.
+		Err(Fault::Refused(why)) if why.contains("isolate") => {
+			post(socket, CREATE, &body(json!({}))).await
+		}
+		made => made,
+	}
 }
 
 async fn post(socket: &Path, path: &str, body: &Value) -> Result<(), Fault> {
