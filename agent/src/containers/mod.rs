@@ -7,14 +7,16 @@
 //!
 //! 1. A request with a [`Deployment`](kaisar_primitives::agent::Deployment) comes. Its image is pulled if
 //!    the engine does not have it, and a container is created with labels that name its owner, within the
-//!    order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]), on a
-//!    network of its own ([`network`]).
+//!    order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]).
 //! 2. Its health check or its port answers: it is `Running`. Customers and checkers are admitted
 //!    ([`Containers::served`]).
 //! 3. A container that was stopped or removed from outside is started again. One that ended by itself is
 //!    reported as ended ([`watch`]).
 //! 4. A request without a deployment, or with another one, comes, or the deployment expires by the agent's
 //!    own clock: the container is stopped and removed with all its data.
+//!
+//! A container is on a network of its own, from which it reaches the public Internet and nothing more
+//! ([`network`]).
 //!
 //! The first deployment of an order stands; later requests only move its clocks. So an edited template does
 //! not remove a running container.
