@@ -63,8 +63,7 @@ impl Place {
 		let (lan, internet) = (Namespace::new(), Namespace::new());
 		machine.join(MACHINE_LAN.into(), &lan, NEIGHBOR.into(), "lan");
 		machine.join(MACHINE_WAN.into(), &internet, SERVER.into(), "wan");
-		let neighbor = NEIGHBOR.map(|part| part.to_string()).join(".");
-		let gateway = MACHINE_LAN.map(|part| part.to_string()).join(".");
+		let (gateway, neighbor) = (dotted(MACHINE_LAN), dotted(NEIGHBOR));
 		ip(&format!("-n {} addr add {METADATA}/32 dev lan", lan.name()));
 		ip(&format!(
 			"-n {} route add default via {gateway}",

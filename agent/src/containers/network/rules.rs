@@ -43,8 +43,8 @@ const RULES: [Rule; 11] = [
 		Verdict::Jump("to_host"),
 		"to this machine",
 	),
-	// To connections that were begun on the other side. A container's own connections are judged by their
-	// destination with every packet, so none outlives a time without this table.
+	// Answers belong to connections that the other side began. Those that a container began are judged by
+	// their destination, packet by packet, so none of them outlives a time without this table.
 	Rule::new("leaving", &[Match::Reply], Verdict::Accept, "answers"),
 	Rule::new("leaving", &[Match::Ipv6], Verdict::Drop, "IPv6"),
 	Rule::new("leaving", &[Match::Near], Verdict::Drop, "not public"),
@@ -206,8 +206,7 @@ impl Table {
 		let objects = objects.ok_or("nft's answer has no objects")?;
 		let of = |kind: &'static str| objects.iter().filter_map(move |object| object.get(kind));
 		for (name, is_hook) in CHAINS {
-			let mut named = of("chain").filter(|chain| chain["name"] == name);
-			let chain = named.next();
+			let chain = of("chain").find(|chain| chain["name"] == name);
 			let chain = chain.ok_or_else(|| format!("the chain {name} is missing"))?;
 			if is_hook
 				&& !(chain["type"] == "filter"
