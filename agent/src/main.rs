@@ -131,7 +131,7 @@ fn resolver(text: &str) -> Result<Ipv4Addr, String> {
 	let address = text
 		.parse::<Ipv4Addr>()
 		.map_err(|_| "not an IPv4 address; expected e.g. 1.1.1.1")?;
-	if containers::is_public(address) {
+	if kaisar_tunnel::is_public(address.into()) {
 		Ok(address)
 	} else {
 		Err("not a public address, and containers reach no others".into())

@@ -51,7 +51,6 @@ use kaisar_primitives::{
 	AgentKey, ClientKey, OrderId, WorkerId,
 	agent::{ContainerReport, OrderRequest},
 };
-pub use network::is_public;
 use parking_lot::Mutex;
 pub use room::Room;
 use sp_core::H256;

@@ -28,7 +28,6 @@ use bollard::models::{HostConfig, Network, NetworkCreateRequest};
 use codec::Encode;
 use kaisar_primitives::OrderId;
 use nft::Obstacle;
-pub use ranges::is_public;
 use ranges::{Range, near};
 use rules::{Table, bridge_prefix, table_name};
 use std::{collections::HashMap, fs, net::Ipv4Addr, sync::Arc};
@@ -639,7 +638,11 @@ mod tests {
 		let filtered = Plan::Own { filtered: true };
 		let open = Plan::Own { filtered: false };
 		assert_eq!(resolved(&filtered, &settings()), ["1.1.1.1", "9.9.9.9"]);
-		assert!(PUBLIC_RESOLVERS.into_iter().all(is_public));
+		assert!(
+			PUBLIC_RESOLVERS
+				.into_iter()
+				.all(|address| kaisar_tunnel::is_public(address.into()))
+		);
 		for plan in [&open, &Plan::Named("bridge".into())] {
 			assert!(resolved(plan, &settings()).is_empty(), "the engine's");
 		}

@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr};
 /// Networks that are not of the public Internet, as address and number of bits.
 ///
 /// Documentation networks (RFC 5737) are missing: nothing answers there.
-const NOT_PUBLIC: [(Ipv4Addr, u8); 10] = [
+const NOT_PUBLIC: [(Ipv4Addr, u8); 11] = [
 	// This network: RFC 791, 3.2.
 	(Ipv4Addr::new(0, 0, 0, 0), 8),
 	// Private: RFC 1918.
@@ -20,6 +20,8 @@ const NOT_PUBLIC: [(Ipv4Addr, u8); 10] = [
 	(Ipv4Addr::new(172, 16, 0, 0), 12),
 	// Protocol assignments: RFC 6890. Oracle Cloud's metadata was at 192.0.0.192.
 	(Ipv4Addr::new(192, 0, 0, 0), 24),
+	// Relays of 6to4: RFC 7526.
+	(Ipv4Addr::new(192, 88, 99, 0), 24),
 	// Private: RFC 1918.
 	(Ipv4Addr::new(192, 168, 0, 0), 16),
 	// Benchmarks of network devices: RFC 2544.
@@ -69,10 +71,6 @@ impl Range {
 		let (address, bits) = text.split_once('/')?;
 		Self::network(address.parse().ok()?, bits.parse().ok()?)
 	}
-
-	fn contains(&self, address: Ipv4Addr) -> bool {
-		(self.first..=self.last).contains(&address)
-	}
 }
 
 /// Returns the same addresses as few ranges in ascending order.
@@ -95,11 +93,6 @@ pub(super) fn near(of_engine: impl IntoIterator<Item = Range>) -> Vec<Range> {
 	let fixed = NOT_PUBLIC.iter().chain(&OF_CLOUDS);
 	let fixed = fixed.filter_map(|(address, bits)| Range::network(*address, *bits));
 	merged(fixed.chain(of_engine).collect())
-}
-
-/// Returns whether a container can reach this address.
-pub fn is_public(address: Ipv4Addr) -> bool {
-	!near([]).iter().any(|range| range.contains(address))
 }
 
 #[cfg(test)]
@@ -148,8 +141,15 @@ mod tests {
 		);
 	}
 
+	fn is_near(near: &[Range], address: Ipv4Addr) -> bool {
+		near.iter()
+			.any(|range| (range.first..=range.last).contains(&address))
+	}
+
 	#[test]
-	fn only_the_internet_is_public() {
+	fn all_but_the_internet_is_near() {
+		let near = near([]);
+		let is_public = |address: Ipv4Addr| !is_near(&near, address);
 		for address in [
 			"0.0.0.1",
 			"10.1.2.3",
@@ -188,11 +188,22 @@ mod tests {
 	}
 
 	#[test]
+	fn the_tunnel_and_containers_agree_on_what_is_public() {
+		let near = near([]);
+		for high in 0..=u16::MAX {
+			for low in [0, 1, 99 << 8, 113 << 8, 0x8000, u16::MAX] {
+				let address = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+				let agree = is_near(&near, address) != kaisar_tunnel::is_public(address.into());
+				assert!(agree || address.is_documentation(), "{address}");
+			}
+		}
+	}
+
+	#[test]
 	fn networks_of_the_engine_are_near_even_if_they_are_public() {
 		let with = near(ranges(&["20.1.0.0/16", "172.17.0.0/16"]));
 		let one: Ipv4Addr = "20.1.2.3".parse().unwrap();
-		assert!(is_public(one));
-		assert!(with.iter().any(|range| range.contains(one)));
+		assert!(!is_near(&near([]), one) && is_near(&with, one));
 		assert_eq!(with.len(), near([]).len() + 1);
 	}
 }
