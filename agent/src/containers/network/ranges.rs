@@ -192,7 +192,7 @@ mod tests {
 		let near = near([]);
 		for high in 0..=u16::MAX {
 			for low in [0, 1, 99 << 8, 113 << 8, 0x8000, u16::MAX] {
-				let address = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+				let address = Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));
 				let agree = is_near(&near, address) != kaisar_tunnel::is_public(address.into());
 				assert!(agree || address.is_documentation(), "{address}");
 			}
