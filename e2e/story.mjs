@@ -69,7 +69,8 @@ async function story() {
 	chapter('The chain');
 	tell('starting kaisar-node --dev, with the agents of a provider and three checkers');
 	dev = await Dev.start({
-		args: ['--dev'],
+		// The containers are those of whoever runs this, without root or with any engine.
+		args: ['--dev', '--agent-arg=--allow-lan', '--agent-arg=--allow-old-engine'],
 		basePath: options['base-path'],
 		logFile: process.env.KAISAR_NODE_LOG,
 		rpcPort: Number(options['rpc-port']),

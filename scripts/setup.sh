@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 TEST_PACKAGES=(
 	shellcheck:shellcheck
 	pip3:python3-pip
-	'/usr/*bin/dockerd:docker.io' '/usr/*bin/iptables:iptables'
+	'/usr/*bin/dockerd:docker.io' '/usr/*bin/iptables:iptables' '/usr/*bin/nft:nftables'
 	'/usr/lib*/podman/netavark:netavark' '/usr/lib*/podman/aardvark-dns:aardvark-dns'
 	'/usr/lib/postgresql/*/bin/initdb:postgresql' psql:postgresql-client
 	"${KAISAR_CHROMIUM:-chromium}:chromium" "${KAISAR_CHROMEDRIVER:-chromedriver}:chromium-driver"

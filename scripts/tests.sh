@@ -11,7 +11,7 @@ UNIT_ALONE=(dishonest netns suite)
 # The tests of containers that also run in Docker's own daemon, about differences of the engines. All of them
 # run in Podman.
 DOCKER_TESTS=(an_order_is_deployed a_container_that_ends a_container_has_its_limits an_image_that_is_not_there
-	an_engine_that_is_away every_template)
+	an_engine_that_is_away every_template isolation)
 
 # The end-to-end tests that take longest among those that run in parallel. They start first.
 E2E_LONGEST=(orders agent)

@@ -15,7 +15,7 @@ use kaisar_primitives::agent::PROVIDER_PORT;
 use kaisar_tunnel::RelayUrl;
 use std::{
 	io::{Read, Write},
-	net::{IpAddr, SocketAddr},
+	net::{IpAddr, Ipv4Addr, SocketAddr},
 	path::{Path, PathBuf},
 	process::ExitCode,
 	time::Duration,
@@ -126,6 +126,18 @@ fn external(text: &str) -> Result<SocketAddr, String> {
 		})
 }
 
+/// Parses the address of a resolver that every container reaches.
+fn resolver(text: &str) -> Result<Ipv4Addr, String> {
+	let address = text
+		.parse::<Ipv4Addr>()
+		.map_err(|_| "not an IPv4 address; expected e.g. 1.1.1.1")?;
+	if kaisar_tunnel::is_public(address.into()) {
+		Ok(address)
+	} else {
+		Err("not a public address, and containers reach no others".into())
+	}
+}
+
 impl From<NetworkArgs> for Network {
 	fn from(args: NetworkArgs) -> Self {
 		Self {
@@ -149,10 +161,22 @@ struct ContainerArgs {
 	/// Run no containers: this machine is not for rent. If --engine is given too, the last one counts.
 	#[arg(long, overrides_with_all = ["engine", "no_engine"])]
 	no_engine: bool,
-	/// The engine's network for containers. With `host`, a container reaches every service that listens on
-	/// this machine; for tests only.
-	#[arg(long, value_name = "NETWORK", default_value = "bridge")]
-	container_network: String,
+	/// Let containers reach this machine and its network. Without it, the agent gives each order a network
+	/// with a way to the public Internet only, and serves no orders if it cannot.
+	#[arg(long, overrides_with = "allow_lan")]
+	allow_lan: bool,
+	/// The engine's network for containers, instead of one for each order; only with --allow-lan. With
+	/// `host`, a container reaches every service that listens on this machine; for tests only.
+	#[arg(long, value_name = "NETWORK", overrides_with = "container_network")]
+	container_network: Option<String>,
+	/// Public resolver of containers. Repeatable (default: 1.1.1.1 and 9.9.9.9; with --allow-lan, those of
+	/// this machine).
+	#[arg(long, value_name = "IP", value_parser = resolver)]
+	container_dns: Vec<Ipv4Addr>,
+	/// Use an engine of any version: Docker before 28, or Podman before 4. Also answers for a version of
+	/// NVIDIA's container toolkit that cannot be read.
+	#[arg(long, overrides_with = "allow_old_engine")]
+	allow_old_engine: bool,
 	/// Stop all containers that this agent did not start while a customer pays for this machine.
 	#[arg(long)]
 	exclusive: bool,
@@ -167,6 +191,9 @@ impl From<ContainerArgs> for containers::Settings {
 				None => containers::EngineChoice::Find,
 			},
 			network: args.container_network,
+			allow_lan: args.allow_lan,
+			allow_old_engine: args.allow_old_engine,
+			resolvers: args.container_dns,
 			exclusive: args.exclusive,
 			..Default::default()
 		}
@@ -385,23 +412,55 @@ fn detect(args: Detect) -> Result<()> {
 mod tests {
 	use super::*;
 
+	fn settings(arguments: &[&str]) -> Result<containers::Settings, clap::Error> {
+		let needed = [
+			"x",
+			"run",
+			"--token-file=t",
+			"--key-file=k",
+			"--peers-dir=p",
+			"--data-dir=d",
+		];
+		let cli = Cli::try_parse_from(needed.iter().chain(arguments))?;
+		let Command::Run(run) = cli.command else {
+			panic!()
+		};
+		Ok(run.containers.into())
+	}
+
+	#[test]
+	fn containers_are_kept_out_of_the_network_unless_a_flag_lets_them_in() {
+		let default = settings(&[]).unwrap();
+		assert!(!default.allow_lan && !default.allow_old_engine);
+		assert_eq!((default.network, default.resolvers.len()), (None, 0));
+		let given = settings(&[
+			"--allow-lan",
+			"--allow-lan",
+			"--allow-old-engine",
+			"--allow-old-engine",
+			"--container-network=a",
+			"--container-network=b",
+			"--container-dns=9.9.9.9",
+			"--container-dns=8.8.8.8",
+		])
+		.unwrap();
+		assert!(given.allow_lan && given.allow_old_engine);
+		assert_eq!(given.network.as_deref(), Some("b"));
+		assert_eq!(
+			given.resolvers,
+			[Ipv4Addr::new(9, 9, 9, 9), Ipv4Addr::new(8, 8, 8, 8)]
+		);
+		for private in ["192.168.1.1", "127.0.0.53", "fd00::1", "dns"] {
+			assert!(
+				settings(&["--container-dns", private]).is_err(),
+				"{private}"
+			);
+		}
+	}
+
 	#[test]
 	fn the_last_of_engine_and_no_engine_counts() {
-		let engine = |arguments: &[&str]| {
-			let needed = [
-				"x",
-				"run",
-				"--token-file=t",
-				"--key-file=k",
-				"--peers-dir=p",
-				"--data-dir=d",
-			];
-			let cli = Cli::try_parse_from(needed.iter().chain(arguments)).unwrap();
-			let Command::Run(run) = cli.command else {
-				panic!()
-			};
-			containers::Settings::from(run.containers).engine
-		};
+		let engine = |arguments: &[&str]| settings(arguments).unwrap().engine;
 		let socket = containers::EngineChoice::Socket("/s".into());
 		assert_eq!(engine(&["--no-engine", "--engine=/s"]), socket);
 		assert_eq!(

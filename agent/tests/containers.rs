@@ -1,6 +1,8 @@
 //! Containers, in a real engine of the test's own (`scripts/engine.sh`): Podman, or Docker's daemon if
 //! `KAISAR_ENGINE` is `docker`.
 
+#[path = "containers/isolation.rs"]
+mod isolation;
 #[path = "containers/templates.rs"]
 mod templates;
 #[path = "suite/world.rs"]
@@ -156,7 +158,10 @@ impl Engine {
 		let network = std::fs::read_to_string(self.dir().join("network")).unwrap();
 		Settings {
 			engine: EngineChoice::Socket(self.dir().join("engine.sock")),
-			network: network.trim().to_owned(),
+			network: Some(network.trim().to_owned()),
+			allow_lan: true,
+			// Debian's Docker is.
+			allow_old_engine: true,
 			..Default::default()
 		}
 	}

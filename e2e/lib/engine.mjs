@@ -35,7 +35,12 @@ export class Engine {
 
 	/** Returns the arguments with which a node's agent uses this engine. */
 	agentArgs() {
-		return [`--agent-arg=--engine=${this.socket}`, `--agent-arg=--container-network=${this.network}`];
+		return [
+			`--agent-arg=--engine=${this.socket}`,
+			`--agent-arg=--container-network=${this.network}`,
+			'--agent-arg=--allow-lan',
+			'--agent-arg=--allow-old-engine',
+		];
 	}
 
 	/** Returns the containers, running or not, with the labels that the agent gave them. */

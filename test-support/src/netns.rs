@@ -49,14 +49,22 @@ impl Namespace {
 		reason = "it makes something outside of the process"
 	)]
 	pub fn new() -> Self {
-		static NEXT: AtomicU32 = AtomicU32::new(0);
-		remove_left_over();
-		let number = NEXT.fetch_add(1, Ordering::Relaxed);
-		let name = format!("{PREFIX}{}-{number}", std::process::id());
+		let name = next_name();
 		ip(&format!("netns add {name}"));
 		let namespace = Self { name };
 		ip(&format!("-n {} link set lo up", namespace.name));
 		namespace
+	}
+
+	/// Returns the namespace of a process. It is only named here: it ends with its processes.
+	///
+	/// # Panics
+	///
+	/// Without root or iproute2, and if the process does not exist.
+	pub fn of_process(process: u32) -> Self {
+		let name = next_name();
+		ip(&format!("netns attach {name} {process}"));
+		Self { name }
 	}
 
 	/// Returns its name, as `ip -n` takes it.
@@ -103,6 +111,14 @@ impl Drop for Namespace {
 	fn drop(&mut self) {
 		remove(&self.name);
 	}
+}
+
+/// Returns a name that no other namespace has.
+fn next_name() -> String {
+	static NEXT: AtomicU32 = AtomicU32::new(0);
+	remove_left_over();
+	let number = NEXT.fetch_add(1, Ordering::Relaxed);
+	format!("{PREFIX}{}-{number}", std::process::id())
 }
 
 /// Removes the namespaces of tests that were killed.

@@ -247,6 +247,7 @@ impl fmt::Display for Words<'_> {
 			Engine::Ready { socket } => &format!("answers at {socket}"),
 			Engine::Missing { why } => why,
 			Engine::Unreachable { why } => &format!("does not answer: {why}"),
+			Engine::Refused { why } => &format!("not used: {why}"),
 		};
 		line("engine", engine)?;
 		let disk = &status.disk;

@@ -5,12 +5,14 @@ use bollard::{
 	ClientVersion, Docker,
 	errors::Error as ApiError,
 	models::{
-		ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EventMessage, ImageInspect,
+		ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EventMessage,
+		ImageInspect, Network, NetworkCreateRequest, SystemInfo, SystemVersion,
 	},
 	query_parameters::{
 		CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
-		InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-		RemoveImageOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+		InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+		RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StartContainerOptions,
+		StopContainerOptionsBuilder,
 	},
 };
 use futures::{Stream, StreamExt, TryFutureExt};
@@ -123,13 +125,6 @@ impl Engine {
 			*self.client.lock() = None;
 		}
 		result
-	}
-
-	/// Checks that the engine answers.
-	pub async fn ping(&self) -> Result<(), Fault> {
-		self.call(ASK, async |client| client.ping().await)
-			.await
-			.map(|_| ())
 	}
 
 	/// Returns the folder of the engine's data, by the engine's own name for it.
@@ -265,6 +260,41 @@ impl Engine {
 			.call(ACT, async |client| {
 				client.remove_image(reference, Some(options), None).await
 			})
+			.await;
+		found_or_none(removed).map(|_| ())
+	}
+
+	/// Returns the engine's version and its settings.
+	pub async fn about(&self) -> Result<(SystemVersion, SystemInfo), Fault> {
+		let version = self
+			.call(ASK, async |client| client.version().await)
+			.await?;
+		let info = self.call(ASK, async |client| client.info().await).await?;
+		Ok((version, info))
+	}
+
+	/// Lists the networks with a label; without a label, all networks.
+	pub async fn networks(&self, label: Option<String>) -> Result<Vec<Network>, Fault> {
+		let filters: HashMap<&str, Vec<String>> = label
+			.map(|label| HashMap::from([("label", vec![label])]))
+			.unwrap_or_default();
+		let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+		self.call(ASK, async |client| {
+			client.list_networks(Some(options)).await
+		})
+		.await
+	}
+
+	pub async fn create_network(&self, request: NetworkCreateRequest) -> Result<(), Fault> {
+		self.call(ACT, async |client| client.create_network(request).await)
+			.await
+			.map(|_| ())
+	}
+
+	/// Removes a network. A missing network is not an error.
+	pub async fn remove_network(&self, name: &str) -> Result<(), Fault> {
+		let removed = self
+			.call(ACT, async |client| client.remove_network(name).await)
 			.await;
 		found_or_none(removed).map(|_| ())
 	}

@@ -16,6 +16,9 @@
 //! 4. A request without a deployment, or with another one, comes, or the deployment expires by the agent's
 //!    own clock: the container is stopped and removed with all its data.
 //!
+//! A container is on a network of its own, from which it reaches the public Internet and nothing more
+//! ([`network`]).
+//!
 //! The first deployment of an order stands; later requests only move its clocks. So an edited template does
 //! not remove a running container.
 //!
@@ -28,12 +31,14 @@ mod image;
 mod inspect;
 mod layers;
 mod limits;
+mod network;
 mod ping;
 mod room;
 mod run;
 mod state;
 mod supervisor;
 mod sweep;
+mod versions;
 mod watch;
 
 use crate::{
@@ -121,6 +126,7 @@ impl Containers {
 			new,
 			settings,
 			report,
+			firewall: network::Firewall::default(),
 		});
 		let work = Work {
 			shared: shared.clone(),
@@ -227,6 +233,7 @@ impl Work {
 		));
 		tasks.spawn(sweep::sweep(self.shared.clone()));
 		tasks.spawn(ping::ping(self.shared.clone()));
+		tasks.spawn(network::guard(self.shared.clone()));
 		while let Some(key) = self.new.recv().await {
 			while tasks.try_join_next().is_some() {}
 			tasks.spawn(supervisor::supervise(self.shared.clone(), key));

@@ -1,8 +1,9 @@
-//! Pings the engine every minute, so that an unusable engine is known before an order fails: an existing
-//! socket may belong to a group that the agent's user is not in.
+//! Asks the engine about itself every minute, so that an unusable engine is known before an order fails: an
+//! existing socket may belong to a group that the agent's user is not in, and an engine may be too old.
 
 use super::{
 	engine::{Engine, Fault},
+	network,
 	state::{EngineChoice, SupervisorState},
 };
 use crate::host::report::Engine as Answer;
@@ -27,7 +28,7 @@ pub(super) async fn ping(shared: Arc<SupervisorState>) {
 		let changed = shared.report.engine(answer.clone());
 		let due = changed || logged.is_none_or(|logged| logged.elapsed() > AGAIN);
 		match &answer {
-			Answer::Unreachable { why } if due => {
+			Answer::Unreachable { why } | Answer::Refused { why } if due => {
 				tracing::warn!("no orders can be served: {why}");
 				logged = Some(Instant::now());
 			}
@@ -46,10 +47,11 @@ pub(super) async fn ping(shared: Arc<SupervisorState>) {
 
 async fn ask(shared: &SupervisorState) -> Answer {
 	match (shared.engine(), &shared.settings.engine) {
-		(Some(engine), _) => match engine.ping().await {
-			Ok(()) => Answer::Ready {
+		(Some(engine), _) => match network::plan(shared, &engine).await {
+			Ok(Ok(_)) => Answer::Ready {
 				socket: engine.socket().display().to_string(),
 			},
+			Ok(Err(why)) => Answer::Refused { why },
 			Err(fault) => Answer::Unreachable {
 				why: reason(&engine, &fault),
 			},

@@ -5,7 +5,7 @@ use super::{
 	brief::brief,
 	engine::Engine,
 	image::{Pulled, Reference},
-	limits,
+	limits, network,
 	room::Room,
 	watch::Watch,
 };
@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use sp_core::H256;
 use std::{
 	collections::BTreeMap,
-	net::SocketAddr,
+	net::{Ipv4Addr, SocketAddr},
 	path::PathBuf,
 	sync::{Arc, Once, atomic::AtomicBool},
 	time::Duration,
@@ -79,6 +79,8 @@ pub struct Timeouts {
 	pub healthy: Duration,
 	/// Time from the agent's start to the removal of containers that no request named.
 	pub unclaimed: Duration,
+	/// Interval of looks at the firewall table of the containers' networks.
+	pub guard: Duration,
 }
 
 impl Default for Timeouts {
@@ -89,6 +91,7 @@ impl Default for Timeouts {
 			pull: Duration::from_secs(3_600),
 			healthy: Duration::from_secs(300),
 			unclaimed: Duration::from_secs(120),
+			guard: Duration::from_secs(60),
 		}
 	}
 }
@@ -98,9 +101,17 @@ impl Default for Timeouts {
 pub struct Settings {
 	/// The engine.
 	pub engine: EngineChoice,
-	/// The engine's network for containers. `bridge` gives each its own address; `host` is for engines that
-	/// cannot create networks, and lets a container reach every service that listens on the machine.
-	pub network: String,
+	/// The engine's network for containers, in place of one for each order. `bridge` gives each its own
+	/// address; `host` is for engines that cannot create networks, and lets a container reach every service
+	/// that listens on the machine. Needs `allow_lan`.
+	pub network: Option<String>,
+	/// Containers may reach the machine and its network. Otherwise the agent serves no orders if it cannot
+	/// keep them out.
+	pub allow_lan: bool,
+	/// The engine may be of any version, and NVIDIA's toolkit of an unknown one.
+	pub allow_old_engine: bool,
+	/// Resolvers of containers. Empty: public ones, or the engine's if containers may reach the network.
+	pub resolvers: Vec<Ipv4Addr>,
 	/// Stops containers of others while a customer pays.
 	pub exclusive: bool,
 	/// Timeouts.
@@ -111,7 +122,10 @@ impl Default for Settings {
 	fn default() -> Self {
 		Self {
 			engine: EngineChoice::Off,
-			network: "bridge".into(),
+			network: None,
+			allow_lan: false,
+			allow_old_engine: false,
+			resolvers: Vec::new(),
 			exclusive: false,
 			timeouts: Timeouts::default(),
 		}
@@ -178,6 +192,8 @@ pub(super) struct SupervisorState {
 	pub new: mpsc::Sender<Key>,
 	/// Log of the engine's answers.
 	pub report: Arc<Report>,
+	/// Firewall table of the containers' networks.
+	pub firewall: network::Firewall,
 }
 
 impl SupervisorState {

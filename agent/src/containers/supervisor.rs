@@ -10,6 +10,7 @@ use super::{
 	image::{Reference, is_final},
 	inspect::{answers, has_gpus, label, ports_of, reached_at},
 	limits::{self, GB, Machine},
+	network,
 	run::{Run, STEADY},
 	state::{
 		DesiredState, Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER,
@@ -149,7 +150,7 @@ impl Task<'_> {
 			format!("{LABEL_WORKER}={worker}"),
 		];
 		let open = desired.filter(|desired| desired.ended.is_none());
-		let mut container = None;
+		let (mut container, mut removed) = (None, false);
 		for found in engine.list(Some(&labels)).await? {
 			let order = label(&found, LABEL_ORDER).and_then(|order| order.parse().ok());
 			let Some(id) = found.id else { continue };
@@ -159,7 +160,12 @@ impl Task<'_> {
 			} else {
 				tracing::info!(order, container = id, "removing a container");
 				engine.remove(&id).await?;
+				removed = true;
 			}
+		}
+		if removed || open.is_none() {
+			let order = open.map(|open| open.deployment.order);
+			network::tidy(self.shared, engine, self.key, order).await?;
 		}
 		let Some(desired) = open else {
 			self.publish_absent(desired);
@@ -188,6 +194,10 @@ impl Task<'_> {
 			Ok(reference) => reference,
 			Err(why) => return Ok(self.fail(DeployFailure::ImageUnavailable, why)),
 		};
+		let plan = match network::plan(self.shared, engine).await? {
+			Ok(plan) => plan,
+			Err(why) => return Ok(self.fail(DeployFailure::NoEngine, &why)),
+		};
 		let disk = self.room(engine, deployment).await;
 		let Some(image) = engine.image(reference.full()).await? else {
 			return self.pull(engine, deployment, &reference).await;
@@ -211,16 +221,26 @@ impl Task<'_> {
 			Ok(machine) => machine,
 			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
 		};
-		let host_config = match limits::host_config(
+		let settings = &self.shared.settings;
+		let order = deployment.order;
+		let joined = match network::prepare(self.shared, engine, &plan, self.key, order).await? {
+			Ok(joined) => joined,
+			Err(why) => return Ok(self.fail(DeployFailure::NoEngine, &why)),
+		};
+		let mut host_config = match limits::host_config(
 			deployment,
 			&machine,
-			&self.shared.settings.network,
+			&joined,
 			&ports,
 			disk.filter(|_| self.shared.quota.load(Ordering::Relaxed)),
 		) {
 			Ok(config) => config,
 			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
 		};
+		network::resolvers(&mut host_config, &plan, settings);
+		if let Some(why) = network::gpu_refusal(&host_config, settings).await {
+			return Ok(self.fail(DeployFailure::NoEngine, &why));
+		}
 		let gpus = host_config.device_requests.clone();
 		let (name, body) = self.container(deployment, &reference, &ports, host_config);
 		let id = match self.create(engine, &name, body).await {
@@ -388,8 +408,17 @@ impl Task<'_> {
 	/// Starts an existing container. Removes it if it does not start, so that it is created again.
 	async fn start(&mut self, engine: &Engine, id: &str) -> Result<Duration, Fault> {
 		self.publish(ContainerState::Starting, Some(&[]));
+		if let Err(why) = network::admit(self.shared, engine).await? {
+			return Ok(self.fail(DeployFailure::NoEngine, &why));
+		}
 		match engine.start(id).await {
 			Ok(()) => {
+				let order = self.run.order.unwrap_or_default();
+				let apart = network::is_apart(self.shared, engine, self.key, order, id).await?;
+				if let Err(why) = apart {
+					engine.remove(id).await?;
+					return Ok(self.fail(DeployFailure::NoEngine, &why));
+				}
 				tracing::info!(
 					order = self.run.order,
 					container = id,

@@ -4,6 +4,7 @@ use super::{
 	engine::Fault,
 	foreign,
 	inspect::label,
+	network,
 	state::{LABEL_AGENT, LABEL_GENESIS, LABEL_WORKER, SupervisorState},
 };
 use std::{
@@ -58,7 +59,7 @@ pub(super) async fn sweep(shared: Arc<SupervisorState>) {
 	}
 }
 
-/// Removes this agent's containers whose worker it does not know.
+/// Removes this agent's containers and networks whose worker it does not know.
 async fn remove_unclaimed(shared: &SupervisorState) -> Result<(), Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(());
@@ -74,5 +75,5 @@ async fn remove_unclaimed(shared: &SupervisorState) -> Result<(), Fault> {
 			engine.remove(id).await?;
 		}
 	}
-	Ok(())
+	network::tidy_unknown(shared, &engine).await
 }

@@ -67,6 +67,11 @@ pub enum Engine {
 		/// Reason and remedy.
 		why: String,
 	},
+	/// It answers, but containers would not be kept apart, so no order is deployed.
+	Refused {
+		/// Reason and remedy.
+		why: String,
+	},
 }
 
 /// A trial that has ended.
@@ -328,7 +333,9 @@ impl Status {
 			Engine::Missing { why } if is_worker => {
 				all.push(format!("No orders can be served: {why}"))
 			}
-			Engine::Unreachable { why } => all.push(format!("No orders can be served: {why}")),
+			Engine::Unreachable { why } | Engine::Refused { why } => {
+				all.push(format!("No orders can be served: {why}"))
+			}
 			_ => {}
 		}
 		if self.addresses.is_empty() && self.relays.is_empty() {
@@ -445,6 +452,10 @@ mod tests {
 			why: "permission denied".into(),
 		};
 		assert!(attention(&status).contains("permission denied"));
+		status.events.engine = Engine::Refused {
+			why: "nft is missing".into(),
+		};
+		assert!(attention(&status).contains("nft is missing"));
 		let why = "no container engine".into();
 		status.events.engine = Engine::Missing { why };
 		assert_eq!(attention(&status), "", "it may only check");
