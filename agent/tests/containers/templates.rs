@@ -173,7 +173,7 @@ async fn every_template_comes_up_with_its_own_parameters() {
 	let engine = Engine::start();
 	let settings = engine.settings();
 	// On the machine's own network, a low port takes a capability.
-	let shares_ports = settings.network == "host";
+	let shares_ports = settings.network.as_deref() == Some("host");
 	let node = Node::new(settings);
 	let agent = node.agent().await;
 	for template in Template::all() {
