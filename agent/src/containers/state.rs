@@ -490,7 +490,8 @@ mod tests {
 		assert_eq!(with(&|it| it.args = vec!["a".repeat(2_048 - 3 * 64)]), None);
 		let image = DeployFailure::ImageUnavailable;
 		let unhealthy = DeployFailure::Unhealthy;
-		let cases: [(&dyn Fn(&mut Deployment), _, _); 9] = [
+		type Change<'a> = &'a dyn Fn(&mut Deployment);
+		let cases: [(Change, _, _); 9] = [
 			(&|it| it.args.push("a".into()), image, "64 arguments"),
 			(&|it| it.env.push("A=1".into()), image, "as many variables"),
 			(
