@@ -91,7 +91,7 @@ impl Default for Timeouts {
 			pull: Duration::from_secs(3_600),
 			healthy: Duration::from_secs(300),
 			unclaimed: Duration::from_secs(120),
-			guard: Duration::from_secs(60),
+			guard: Duration::from_secs(10),
 		}
 	}
 }

@@ -201,6 +201,9 @@ pub(super) async fn prepare(
 		.map(|()| names.network))
 }
 
+/// The search domain with which engines write none.
+const NO_SEARCH: &str = ".";
+
 const ELSEWHERE: &str = "the engine's networks are not in the agent's network namespace, so the agent cannot \
 	keep containers out of this machine's network: run the agent outside of a container, or let containers in \
 	with --allow-lan";
@@ -242,7 +245,8 @@ async fn create(
 	}
 }
 
-/// Adds the network's resolvers to a container's configuration.
+/// Adds the network's resolvers to a container's configuration. A filtered container does not get the search
+/// domains of this machine either, which engines copy: they name its owner's network.
 pub(super) fn resolvers(config: &mut HostConfig, plan: &Plan, settings: &Settings) {
 	let named = &settings.resolvers;
 	let used: &[Ipv4Addr] = match plan {
@@ -252,6 +256,9 @@ pub(super) fn resolvers(config: &mut HostConfig, plan: &Plan, settings: &Setting
 		_ => return,
 	};
 	config.dns = Some(used.iter().map(ToString::to_string).collect());
+	if let Plan::Own { filtered: true } = plan {
+		config.dns_search = Some(vec![NO_SEARCH.into()]);
+	}
 }
 
 /// Makes sure of the table before a container starts. The error is the reason why it may not.
@@ -406,6 +413,16 @@ impl Firewall {
 			.map_err(|why| format!("cannot keep containers out of this machine's network: {why}")))
 	}
 
+	/// Puts the table back that was last in force, without a question to the engine. The error is the reason why
+	/// it is not in force.
+	async fn restore(&self) -> Result<(), String> {
+		let mut held = self.0.lock().await;
+		let Held::Applied(table) = held.clone() else {
+			return Ok(());
+		};
+		Self::put(&mut held, table).await
+	}
+
 	async fn put(held: &mut Held, table: Table) -> Result<(), String> {
 		let there = nft::table(&table.name).await?;
 		let is_there = |answer: &Option<_>| match answer {
@@ -483,9 +500,10 @@ pub(super) async fn guard(shared: Arc<SupervisorState>) {
 }
 
 async fn look(shared: &SupervisorState, engine: &Engine) -> Result<(), String> {
-	// The engine's silence is reported elsewhere.
+	// An engine that is away leaves its containers running, so the table stays. The silence is reported
+	// elsewhere.
 	let Ok(networks) = ours(shared, engine).await else {
-		return Ok(());
+		return shared.firewall.restore().await;
 	};
 	if networks.is_empty() {
 		return match nft::usable().await {
@@ -493,7 +511,14 @@ async fn look(shared: &SupervisorState, engine: &Engine) -> Result<(), String> {
 			Err(_) => Ok(()),
 		};
 	}
-	admit(shared, engine).await.unwrap_or(Ok(()))
+	if shared.settings.allow_lan {
+		return Ok(());
+	}
+	// Even where no further container may start: those that run are kept in.
+	match shared.firewall.hold(&shared.agent, engine).await {
+		Ok(held) => held,
+		Err(_) => shared.firewall.restore().await,
+	}
 }
 
 #[cfg(test)]

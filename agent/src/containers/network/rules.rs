@@ -11,6 +11,9 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 /// Priority of the chains: before those of engines and of other firewalls, which are at 0 (`filter`).
 const PRIORITY: i32 = -10;
+/// Maximum number of outgoing connections of all containers together. The kernel tracks some 260,000 on a machine
+/// with 8 GB or more; without a limit, a container could use them up, and the machine's own checks would fail.
+const MAX_CONNECTIONS: u32 = 16_384;
 /// Name of the set of ranges that a container must not reach.
 const NEAR: &str = "near";
 
@@ -24,7 +27,7 @@ const CHAINS: [(&str, bool); 5] = [
 ];
 
 /// All rules, in order.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
 	Rule::new(
 		"forward",
 		&[Match::From],
@@ -49,6 +52,12 @@ const RULES: [Rule; 11] = [
 	Rule::new("leaving", &[Match::Ipv6], Verdict::Drop, "IPv6"),
 	Rule::new("leaving", &[Match::Near], Verdict::Drop, "not public"),
 	Rule::new("leaving", &[Match::To], Verdict::Drop, "another container"),
+	Rule::new(
+		"leaving",
+		&[Match::New, Match::Many],
+		Verdict::Drop,
+		"too many connections",
+	),
 	Rule::new("arriving", &[Match::Reply], Verdict::Accept, "answers"),
 	Rule::new("arriving", &[], Verdict::Drop, "past the tunnel"),
 	Rule::new("to_host", &[Match::Reply], Verdict::Accept, "answers"),
@@ -67,6 +76,10 @@ enum Match {
 	Ipv6,
 	/// The packet goes to an address of the set.
 	Near,
+	/// The packet begins a connection.
+	New,
+	/// Containers have more than [`MAX_CONNECTIONS`] connections.
+	Many,
 }
 
 #[derive(Clone, Copy)]
@@ -109,6 +122,8 @@ impl Rule {
 				Match::Reply => "ct direction reply ".into(),
 				Match::Ipv6 => "meta nfproto ipv6 ".into(),
 				Match::Near => format!("ip daddr @{NEAR} "),
+				Match::New => "ct state new ".into(),
+				Match::Many => format!("ct count over {MAX_CONNECTIONS} "),
 			};
 			text.push_str(&part);
 		}
@@ -135,6 +150,10 @@ impl Rule {
 					json!({ "payload": { "protocol": "ip", "field": "daddr" } }),
 					&format!("@{NEAR}"),
 				),
+				Match::New => json!({
+					"match": { "op": "in", "left": { "ct": { "key": "state" } }, "right": "new" }
+				}),
+				Match::Many => json!({ "ct count": { "val": MAX_CONNECTIONS, "inv": true } }),
 			})
 			.collect();
 		parts.push(match self.verdict {
@@ -205,6 +224,10 @@ impl Table {
 		let objects = answer.get("nftables").and_then(Value::as_array);
 		let objects = objects.ok_or("nft's answer has no objects")?;
 		let of = |kind: &'static str| objects.iter().filter_map(move |object| object.get(kind));
+		// nft prints flags only where there are some, such as `dormant`, with which no rule is in force.
+		if of("table").any(|table| table.get("flags").is_some()) {
+			return Err("the table is switched off".into());
+		}
 		for (name, is_hook) in CHAINS {
 			let chain = of("chain").find(|chain| chain["name"] == name);
 			let chain = chain.ok_or_else(|| format!("the chain {name} is missing"))?;
@@ -350,6 +373,7 @@ mod tests {
 			"iifname \"ks1a2b3c*\" counter jump to_host comment \"to this machine\"",
 			"meta nfproto ipv6 counter drop comment \"IPv6\"",
 			"ip daddr @near counter drop comment \"not public\"",
+			"ct state new ct count over 16384 counter drop comment \"too many connections\"",
 			"counter drop comment \"this machine\"",
 		] {
 			assert!(lines.contains(&line), "{line}\n{text}");
@@ -410,6 +434,8 @@ mod tests {
 		});
 		assert!(smaller.contains("addresses"), "{smaller}");
 		changed(&|objects| objects.push(json!({ "chain": { "name": "more" } })));
+		let dormant = changed(&|objects| objects[1]["table"]["flags"] = json!("dormant"));
+		assert!(dormant.contains("switched off"), "{dormant}");
 		assert!(table.verify(&json!({})).is_err());
 		// A bridge of another agent's is not this one's.
 		let other = Table::new("ffffffffffff", table.near.clone());
