@@ -413,8 +413,8 @@ impl Firewall {
 			.map_err(|why| format!("cannot keep containers out of this machine's network: {why}")))
 	}
 
-	/// Puts the table back that was last in force, without a question to the engine. The error is the reason why
-	/// it is not in force.
+	/// Puts the table back that was last in force, without a question to the engine. The error is the reason
+	/// why it is not in force.
 	async fn restore(&self) -> Result<(), String> {
 		let mut held = self.0.lock().await;
 		let Held::Applied(table) = held.clone() else {

@@ -11,8 +11,9 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 /// Priority of the chains: before those of engines and of other firewalls, which are at 0 (`filter`).
 const PRIORITY: i32 = -10;
-/// Maximum number of outgoing connections of all containers together. The kernel tracks some 260,000 on a machine
-/// with 8 GB or more; without a limit, a container could use them up, and the machine's own checks would fail.
+/// Maximum number of outgoing connections of all containers together. The kernel tracks some 260,000 on a
+/// machine with 8 GB or more; without a limit, a container could use them up, and the machine's own checks
+/// would fail.
 const MAX_CONNECTIONS: u32 = 16_384;
 /// Name of the set of ranges that a container must not reach.
 const NEAR: &str = "near";
