@@ -14,7 +14,7 @@ DOCKER_TESTS=(an_order_is_deployed a_container_that_ends a_container_has_its_lim
 	an_engine_that_is_away every_template isolation)
 
 # The end-to-end tests that take longest among those that run in parallel. They start first.
-E2E_LONGEST=(orders agent)
+E2E_LONGEST=(docs orders agent)
 
 # These end-to-end tests need the machine to themselves: in main-job the agents measure the machine, and in
 # restart they have one phase of a round to start again and catch up. The others claim hardware that any

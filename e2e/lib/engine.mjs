@@ -17,11 +17,14 @@ const SCRIPT = fileURLToPath(new URL('../../scripts/engine.sh', import.meta.url)
 
 /** A private engine. Its containers end with it. */
 export class Engine {
-	static async start() {
+	/** Starts an engine with the images of the tests. Pulls from registry.kaisar.test go to the address
+	 * `registry`, if it is given. */
+	static async start({ registry } = {}) {
 		const engine = new Engine();
 		engine.dir = await mkdtemp(join(tmpdir(), 'kaisar-engine-'));
+		const address = registry === undefined ? [] : [registry];
 		try {
-			const { stdout } = await run(SCRIPT, ['start', engine.dir], { timeout: 120_000 });
+			const { stdout } = await run(SCRIPT, ['start', engine.dir, ...address], { timeout: 120_000 });
 			engine.socket = stdout.trim();
 			engine.network = (await readFile(join(engine.dir, 'network'), 'utf8')).trim();
 			// If containers share the machine's network, each needs a port that nobody else uses.
